@@ -1,0 +1,56 @@
+//! What a network costs before anything runs: multiply-adds, parameters, Flash.
+
+use crate::graph::{Graph, Node, TensorId};
+use crate::operator::Operator;
+
+/// Multiply-adds of one node: those of convolutions and matrix products; everything else counts none.
+///
+/// Padding counts like data: the published figures do so.
+pub fn macs(graph: &Graph, node: &Node) -> u64 {
+    let shape = |t: Option<TensorId>| t.map_or(&[][..], |t| graph.tensors[t].shape.as_slice());
+    let product = |s: &[usize]| s.iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));
+    let output = product(shape(node.outputs.first().copied()));
+    let weights = shape(node.inputs.get(1).copied().flatten());
+    match (&node.operator, weights) {
+        (Operator::Conv2d { .. }, &[_, kh, kw, per_group]) => output.saturating_mul(product(&[kh, kw, per_group])),
+        (Operator::DepthwiseConv2d { .. }, &[_, kh, kw, _]) => output.saturating_mul(product(&[kh, kw])),
+        (Operator::FullyConnected { .. }, &[_, inputs]) => output.saturating_mul(inputs as u64),
+        _ => 0,
+    }
+}
+
+/// Weights and biases of one node, in elements.
+pub fn parameters(graph: &Graph, node: &Node) -> u64 {
+    trained(node).filter_map(|t| graph.tensors[t].constant.as_ref()).map(|c| c.len() as u64).sum()
+}
+
+/// Bytes of Flash that one node's data takes in firmware: weights, biases, and for quantised weights a 32-bit
+/// multiplier and an 8-bit shift per output channel. Code is not counted, nor shapes and the like, which become code.
+pub fn flash_bytes(graph: &Graph, node: &Node) -> u64 {
+    let data: u64 = trained(node)
+        .map(|t| &graph.tensors[t])
+        .filter(|tensor| tensor.constant.is_some())
+        .map(|tensor| tensor.bytes())
+        .sum();
+    let quantized = node.inputs.get(1).copied().flatten().is_some_and(|w| graph.tensors[w].quantization.is_some());
+    let channels = match node.operator {
+        Operator::Conv2d { .. } | Operator::DepthwiseConv2d { .. } | Operator::FullyConnected { .. } if quantized => {
+            node.outputs.first().and_then(|&y| graph.tensors[y].shape.last()).map_or(0, |&c| c as u64)
+        }
+        _ => 0,
+    };
+    data + 5 * channels
+}
+
+/// The operands that training set: weights, biases, slopes, and constants of arithmetic.
+fn trained(node: &Node) -> impl Iterator<Item = TensorId> + '_ {
+    let operands = match node.operator {
+        Operator::Conv2d { .. } | Operator::DepthwiseConv2d { .. } | Operator::FullyConnected { .. } => 1..3,
+        Operator::Prelu => 1..2,
+        Operator::Add { .. } | Operator::Sub { .. } | Operator::Mul { .. } | Operator::Maximum | Operator::Minimum => {
+            0..2
+        }
+        _ => 0..0,
+    };
+    operands.filter_map(|i| node.inputs.get(i).copied().flatten())
+}

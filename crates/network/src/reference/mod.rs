@@ -1,0 +1,519 @@
+//! The reference engine: a network computed node by node, each as its formula reads.
+//!
+//! It is the standard that faster engines are held to: int8 results equal TensorFlow Lite Micro's reference kernels to
+//! the bit. [`Reference::prepare`] checks everything once and computes multipliers; [`Reference::run`] then only computes.
+
+mod arithmetic;
+mod movement;
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use tersor_data::{Array, ElementType, Elements};
+use tersor_kernels::int8::{Affine, Rounding};
+
+use crate::error::Error;
+use crate::graph::{Arithmetic, Graph, Network, Node, Tensor, TensorId, TensorKind};
+use crate::liveness;
+use crate::operator::{Operator, SUPPORTED};
+use crate::shape::{self, Operand};
+
+/// How a run is to be computed.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How fixed-point products are rounded.
+    pub rounding: Rounding,
+    /// Most bytes of activations that a run may hold at once.
+    pub memory: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { rounding: Rounding::Double, memory: 192 << 20 }
+    }
+}
+
+/// Computes a node's outputs (allocated, zero) from its operands; the error says why the values cannot be computed.
+type Kernel = Box<dyn Fn(&[&Elements], &mut [Elements]) -> Result<(), String> + Send + Sync>;
+
+/// A network, prepared for the reference engine.
+pub struct Reference {
+    name: String,
+    graphs: Vec<PreparedGraph>,
+    /// Type and number of elements of each variable.
+    variables: Vec<(ElementType, usize)>,
+}
+
+struct PreparedGraph {
+    steps: Vec<Step>,
+    tensors: Vec<PreparedTensor>,
+    constants: HashMap<TensorId, Arc<Elements>>,
+    inputs: Vec<TensorId>,
+    outputs: Vec<TensorId>,
+}
+
+/// What a run must know of a tensor.
+struct PreparedTensor {
+    shape: Vec<usize>,
+    element_type: Option<ElementType>,
+    /// The last step that reads it.
+    last: usize,
+}
+
+struct Step {
+    operator: String,
+    inputs: Vec<Option<TensorId>>,
+    outputs: Vec<TensorId>,
+    action: Action,
+}
+
+enum Action {
+    Compute(Kernel),
+    /// Its outputs were computed when the network was prepared.
+    Constant,
+    CallOnce(usize),
+    Read(usize),
+    Assign(usize),
+}
+
+/// What a network remembers between runs: its variables, and which initialisers have run.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    variables: Vec<Option<Arc<Elements>>>,
+    called: bool,
+}
+
+/// Why an operator cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Unsupported {
+    /// Position in its graph.
+    pub index: usize,
+    /// The graph, if it is not the main one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subgraph: Option<usize>,
+    /// TensorFlow Lite's name.
+    pub operator: String,
+    /// The reason.
+    pub why: String,
+}
+
+/// Every operator of `network` that cannot be run, and why; empty if it can.
+pub fn unsupported(network: &Network) -> Vec<Unsupported> {
+    let mut preparation = Preparation::new(network, Options::default());
+    for (g, graph) in network.graphs.iter().enumerate() {
+        preparation.graph(g, graph);
+    }
+    preparation.faults
+}
+
+impl Reference {
+    /// Checks every operator and computes what does not depend on the input.
+    ///
+    /// # Errors
+    /// [`Error::Operator`] for the first operator that cannot be run, [`Error::Memory`] if a run would need more than
+    /// `options.memory`.
+    pub fn prepare(network: &Network, options: Options) -> Result<Self, Error> {
+        let needed = liveness::as_it_stands(network).bound_bytes;
+        if needed > options.memory {
+            return Err(Error::Memory { network: network.name.clone(), needed, limit: options.memory });
+        }
+        let mut preparation = Preparation::new(network, options);
+        let graphs = network.graphs.iter().enumerate().map(|(g, graph)| preparation.graph(g, graph)).collect();
+        match preparation.faults.into_iter().next() {
+            None => Ok(Self { name: network.name.clone(), graphs, variables: preparation.variables.kinds }),
+            Some(fault) => Err(Error::Operator {
+                network: network.name.clone(),
+                index: fault.index,
+                operator: fault.operator,
+                why: fault.why,
+            }),
+        }
+    }
+
+    /// A state in which nothing has run yet.
+    pub fn state(&self) -> State {
+        State { variables: vec![None; self.variables.len()], called: false }
+    }
+
+    /// Computes the outputs of the main graph, in its order.
+    ///
+    /// `feed` gives the graph's inputs; it may instead give any later tensor, whose node is then skipped.
+    /// `watch` sees every tensor that is fed or computed, in order.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if an input is missing or has another type or shape, [`Error::Operator`] if a value cannot be
+    /// computed (a NaN to be quantised).
+    pub fn run(
+        &self,
+        state: &mut State,
+        feed: &[(TensorId, &Array)],
+        mut watch: impl FnMut(TensorId, &Array),
+    ) -> Result<Vec<Array>, Error> {
+        let main = &self.graphs[0];
+        let mut values = self.execute(0, state, feed, &mut watch)?;
+        main.outputs.iter().map(|&t| self.array(main, t, values[t].take())).collect()
+    }
+
+    fn input(&self, why: String) -> Error {
+        Error::Input { network: self.name.clone(), why }
+    }
+
+    fn array(&self, graph: &PreparedGraph, t: TensorId, value: Option<Arc<Elements>>) -> Result<Array, Error> {
+        let value = value.or_else(|| graph.constants.get(&t).cloned());
+        let value = value.ok_or_else(|| self.input(format!("output tensor {t} has no value")))?;
+        let shape = graph.tensors[t].shape.clone();
+        Array::new(shape, Arc::unwrap_or_clone(value)).ok_or_else(|| self.input(format!("tensor {t} is no array")))
+    }
+
+    fn execute(
+        &self,
+        index: usize,
+        state: &mut State,
+        feed: &[(TensorId, &Array)],
+        watch: &mut dyn FnMut(TensorId, &Array),
+    ) -> Result<Vec<Option<Arc<Elements>>>, Error> {
+        let graph = &self.graphs[index];
+        let mut values: Vec<Option<Arc<Elements>>> = vec![None; graph.tensors.len()];
+        for &(t, array) in feed {
+            let tensor = &graph.tensors[t];
+            if Some(array.element_type()) != tensor.element_type || array.shape() != tensor.shape {
+                let expected = tensor.element_type.map_or("another kind", ElementType::name);
+                return Err(self.input(format!(
+                    "tensor {t} takes {expected} of shape {:?}, not {} of shape {:?}",
+                    tensor.shape,
+                    array.element_type(),
+                    array.shape()
+                )));
+            }
+            watch(t, array);
+            values[t] = Some(Arc::new(array.elements().clone()));
+        }
+        for (at, step) in graph.steps.iter().enumerate() {
+            if !step.outputs.is_empty() && step.outputs.iter().all(|&t| values[t].is_some()) {
+                continue;
+            }
+            let fault = |why: String| Error::Operator {
+                network: self.name.clone(),
+                index: at,
+                operator: step.operator.clone(),
+                why,
+            };
+            match &step.action {
+                Action::Constant => {}
+                Action::CallOnce(callee) => {
+                    if !state.called {
+                        self.execute(*callee, state, &[], &mut |_, _| ())?;
+                    }
+                }
+                Action::Read(variable) => {
+                    let (element_type, count) = self.variables[*variable];
+                    let value = state.variables[*variable].clone();
+                    // A variable that nothing has assigned holds zeros.
+                    let value = value.unwrap_or_else(|| Arc::new(Elements::zeros(element_type, count)));
+                    values[step.outputs[0]] = Some(value);
+                }
+                Action::Assign(variable) => {
+                    let value =
+                        step.inputs[1].and_then(|t| values[t].clone().or_else(|| graph.constants.get(&t).cloned()));
+                    state.variables[*variable] = Some(value.ok_or_else(|| fault("the value is missing".into()))?);
+                }
+                Action::Compute(kernel) => {
+                    static ABSENT: LazyLock<Elements> = LazyLock::new(|| Elements::U8(Vec::new()));
+                    let mut operands = Vec::with_capacity(step.inputs.len());
+                    for input in &step.inputs {
+                        operands.push(match input {
+                            None => &*ABSENT,
+                            Some(t) => values[*t]
+                                .as_deref()
+                                .or_else(|| graph.constants.get(t).map(|c| &**c))
+                                .ok_or_else(|| self.input(format!("input tensor {t} was not given")))?,
+                        });
+                    }
+                    let mut outputs: Vec<Elements> = step
+                        .outputs
+                        .iter()
+                        .map(|&t| {
+                            let tensor = &graph.tensors[t];
+                            let count = tensor.shape.iter().product();
+                            Elements::zeros(tensor.element_type.unwrap_or(ElementType::U8), count)
+                        })
+                        .collect();
+                    kernel(&operands, &mut outputs).map_err(fault)?;
+                    for (&t, output) in step.outputs.iter().zip(outputs) {
+                        values[t] = Some(Arc::new(output));
+                    }
+                }
+            }
+            if matches!(step.action, Action::Compute(_) | Action::Read(_)) {
+                for &t in &step.outputs {
+                    watch(t, &self.array(graph, t, values[t].clone())?);
+                }
+            }
+            // A value is dropped after its last reader, so that a run holds no more than the memory bound.
+            for &t in step.inputs.iter().flatten().chain(&step.outputs) {
+                if graph.tensors[t].last <= at && !graph.outputs.contains(&t) {
+                    values[t] = None;
+                }
+            }
+        }
+        if index == 0 {
+            state.called = true;
+        }
+        Ok(values)
+    }
+
+    /// Shape and element type that the main graph's inputs take, in order.
+    pub fn inputs(&self) -> impl Iterator<Item = (TensorId, &[usize], Option<ElementType>)> {
+        let main = &self.graphs[0];
+        main.inputs.iter().map(|&t| (t, main.tensors[t].shape.as_slice(), main.tensors[t].element_type))
+    }
+}
+
+/// Variables of the whole network, by container and name.
+#[derive(Default)]
+struct Variables {
+    index: HashMap<(String, String), usize>,
+    kinds: Vec<(ElementType, usize)>,
+}
+
+/// The work of preparing: what has been learnt so far.
+struct Preparation<'n> {
+    network: &'n Network,
+    options: Options,
+    variables: Variables,
+    faults: Vec<Unsupported>,
+    /// Bytes that constants computed here may still take.
+    left: u64,
+}
+
+impl<'n> Preparation<'n> {
+    fn new(network: &'n Network, options: Options) -> Self {
+        Self { network, options, variables: Variables::default(), faults: Vec::new(), left: options.memory }
+    }
+
+    /// Prepares one graph; faults are gathered, not returned.
+    fn graph(&mut self, index: usize, graph: &Graph) -> PreparedGraph {
+        let constants = graph.tensors.iter().enumerate().filter_map(|(t, tensor)| Some((t, tensor.constant.clone()?)));
+        let mut constants: HashMap<TensorId, Arc<Elements>> = constants.collect();
+        let mut handles: HashMap<TensorId, (String, String)> = HashMap::new();
+        let mut steps = Vec::new();
+        for (at, node) in graph.nodes.iter().enumerate() {
+            let site = Site { network: self.network, graph, node, constants: &constants, options: self.options };
+            let prepared = action(&site, index, &mut self.variables, &mut handles)
+                .and_then(|action| self.fold(graph, node, &mut constants, action));
+            let action = match prepared {
+                Ok(action) => action,
+                Err(why) => {
+                    self.faults.push(Unsupported {
+                        index: at,
+                        subgraph: (index > 0).then_some(index),
+                        operator: node.operator.name().into(),
+                        why,
+                    });
+                    continue;
+                }
+            };
+            steps.push(Step {
+                operator: node.operator.name().into(),
+                inputs: node.inputs.clone(),
+                outputs: node.outputs.clone(),
+                action,
+            });
+        }
+        let lives = liveness::lifetimes(graph);
+        let tensors = graph.tensors.iter().zip(lives).map(|(tensor, life)| PreparedTensor {
+            shape: tensor.shape.clone(),
+            element_type: tensor.element_type(),
+            last: life.map_or(0, |life| life.last),
+        });
+        let tensors = tensors.collect();
+        PreparedGraph { steps, tensors, constants, inputs: graph.inputs.clone(), outputs: graph.outputs.clone() }
+    }
+
+    /// Computes a node whose operands are all constant now, once; other nodes are left as they are.
+    fn fold(
+        &mut self,
+        graph: &Graph,
+        node: &Node,
+        constants: &mut HashMap<TensorId, Arc<Elements>>,
+        action: Action,
+    ) -> Result<Action, String> {
+        let Action::Compute(kernel) = &action else { return Ok(action) };
+        if !node.inputs.iter().flatten().all(|t| constants.contains_key(t)) {
+            return Ok(action);
+        }
+        let bytes: u64 = node.outputs.iter().map(|&t| graph.tensors[t].bytes()).sum();
+        let too_much = || format!("its constant result takes {bytes} bytes, more than a run may hold");
+        self.left = self.left.checked_sub(bytes).ok_or_else(too_much)?;
+        let folded = constant_results(graph, node, kernel, constants)?;
+        constants.extend(node.outputs.iter().copied().zip(folded));
+        Ok(Action::Constant)
+    }
+}
+
+/// The results of a node whose operands are all constant.
+fn constant_results(
+    graph: &Graph,
+    node: &Node,
+    kernel: &Kernel,
+    constants: &HashMap<TensorId, Arc<Elements>>,
+) -> Result<Vec<Arc<Elements>>, String> {
+    let absent = Elements::U8(Vec::new());
+    let operands: Vec<&Elements> = node.inputs.iter().map(|t| t.map_or(&absent, |t| &*constants[&t])).collect();
+    let zeros = |&t: &TensorId| {
+        let tensor = &graph.tensors[t];
+        Elements::zeros(tensor.element_type().unwrap_or(ElementType::U8), tensor.len())
+    };
+    let mut outputs: Vec<Elements> = node.outputs.iter().map(zeros).collect();
+    kernel(&operands, &mut outputs)?;
+    Ok(outputs.into_iter().map(Arc::new).collect())
+}
+
+/// A node in its graph, with what preparing it may ask.
+struct Site<'a> {
+    network: &'a Network,
+    graph: &'a Graph,
+    node: &'a Node,
+    constants: &'a HashMap<TensorId, Arc<Elements>>,
+    options: Options,
+}
+
+impl<'a> Site<'a> {
+    fn input(&self, i: usize) -> Result<&'a Tensor, String> {
+        let t = self.node.inputs.get(i).copied().flatten();
+        t.map(|t| &self.graph.tensors[t])
+            .ok_or_else(|| format!("operand {i} is missing; the operator has {}", self.node.inputs.len()))
+    }
+
+    fn output(&self, i: usize) -> Result<&'a Tensor, String> {
+        let t = self.node.outputs.get(i);
+        t.map(|&t| &self.graph.tensors[t])
+            .ok_or_else(|| format!("output {i} is missing; the operator has {}", self.node.outputs.len()))
+    }
+
+    fn constant(&self, i: usize) -> Option<&'a Elements> {
+        self.constants.get(&self.node.inputs.get(i).copied().flatten()?).map(|c| &**c)
+    }
+
+    fn operands(&self) -> Vec<Option<Operand<'a>>> {
+        let operand = |i: usize| {
+            let tensor = self.input(i).ok()?;
+            Some(Operand { shape: &tensor.shape, constant: self.constant(i) })
+        };
+        (0..self.node.inputs.len()).map(operand).collect()
+    }
+
+    fn operand(&self, i: usize) -> Result<Operand<'a>, String> {
+        Ok(Operand { shape: &self.input(i)?.shape, constant: self.constant(i) })
+    }
+
+    fn float_arithmetic(&self) -> bool {
+        self.network.arithmetic == Arithmetic::Float
+    }
+}
+
+/// The one scale and zero point of an 8-bit tensor.
+fn affine(tensor: &Tensor) -> Result<Affine, String> {
+    let name = &tensor.name;
+    let q = tensor.quantization.as_ref().ok_or_else(|| format!("tensor {name} has no scale"))?;
+    let q = q.affine().ok_or_else(|| format!("tensor {name} has no single positive scale"))?;
+    let range = if tensor.element_type() == Some(ElementType::U8) { 0..=255 } else { -128..=127 };
+    if !range.contains(&q.zero_point) {
+        return Err(format!("zero point {} of tensor {name} is not a value of its type", q.zero_point));
+    }
+    Ok(q)
+}
+
+/// The elements of several tensors, which must have one type among `types`.
+fn one_type(tensors: &[&Tensor], types: &[ElementType]) -> Result<ElementType, String> {
+    let kinds: Vec<String> = tensors.iter().map(|t| t.kind.to_string()).collect();
+    let first = tensors.first().and_then(|t| t.element_type());
+    let agree = tensors.iter().all(|t| t.element_type() == first);
+    first.filter(|t| agree && types.contains(t)).ok_or_else(|| {
+        let names: Vec<&str> = types.iter().map(|t| t.name()).collect();
+        format!("operands of type {} are not supported; supported: {}", kinds.join(", "), names.join(", "))
+    })
+}
+
+/// What a node does; the error says why it cannot be run.
+fn action(
+    site: &Site,
+    graph: usize,
+    variables: &mut Variables,
+    handles: &mut HashMap<TensorId, (String, String)>,
+) -> Result<Action, String> {
+    check_shapes(site)?;
+    let node = site.node;
+    let variable = |handle: usize, value: &Tensor, variables: &mut Variables| {
+        let t = node.inputs.get(handle).copied().flatten();
+        let key = t.and_then(|t| handles.get(&t)).ok_or("its variable comes from no VAR_HANDLE")?;
+        let kind = (value.element_type().ok_or("its value is no array")?, value.len());
+        let next = variables.kinds.len();
+        let index = *variables.index.entry(key.clone()).or_insert(next);
+        if index == next {
+            variables.kinds.push(kind);
+        }
+        let known = variables.kinds[index];
+        if known != kind {
+            return Err(format!("variable {} holds {} {}, not {} {}", key.1, known.1, known.0, kind.1, kind.0));
+        }
+        Ok(index)
+    };
+    Ok(match &node.operator {
+        Operator::CallOnce { graph: callee } => {
+            if graph != 0 || *callee >= site.network.graphs.len() {
+                return Err(format!("graph {callee} cannot be called from graph {graph}"));
+            }
+            Action::CallOnce(*callee)
+        }
+        Operator::VarHandle { container, name } => {
+            handles.insert(*node.outputs.first().ok_or("output 0 is missing")?, (container.clone(), name.clone()));
+            Action::Constant
+        }
+        Operator::ReadVariable => Action::Read(variable(0, site.output(0)?, variables)?),
+        Operator::AssignVariable => Action::Assign(variable(0, site.input(1)?, variables)?),
+        Operator::Other { .. } => {
+            return Err(format!("is not supported; supported: {}", SUPPORTED.join(", ")));
+        }
+        operator => match movement::kernel(site, operator)? {
+            Some(kernel) => Action::Compute(kernel),
+            None => Action::Compute(arithmetic::kernel(site, operator)?),
+        },
+    })
+}
+
+/// The file's shapes are those that its operators give, and nothing is empty.
+fn check_shapes(site: &Site) -> Result<(), String> {
+    let operands = site.operands();
+    let inferred = shape::infer(&site.node.operator, &operands)?;
+    let tensors = site.node.inputs.iter().flatten().chain(&site.node.outputs).map(|&t| &site.graph.tensors[t]);
+    if let Some(tensor) = tensors.clone().find(|t| t.kind != TensorKind::Resource && t.shape.len() > 8) {
+        return Err(format!("tensor {} has {} axes; at most 8 are supported", tensor.name, tensor.shape.len()));
+    }
+    let computes = site.node.operator.is_pure();
+    if let Some(tensor) = tensors.clone().find(|t| computes && t.is_empty() && t.constant.is_none()) {
+        return Err(format!("tensor {} of shape {:?} holds nothing", tensor.name, tensor.shape));
+    }
+    let Some(inferred) = inferred else { return Ok(()) };
+    if inferred.len() != site.node.outputs.len() {
+        return Err(format!("{} outputs where the operands give {}", site.node.outputs.len(), inferred.len()));
+    }
+    for (shape, &t) in inferred.iter().zip(&site.node.outputs) {
+        let tensor = &site.graph.tensors[t];
+        // Converters are free about axes of length 1 around matrix products; the elements are the same.
+        let free = matches!(site.node.operator, Operator::FullyConnected { .. } | Operator::Reshape { .. });
+        let same = if free {
+            shape.iter().product::<usize>() == tensor.len() && (shape.last() == tensor.shape.last() || !is_matrix(site))
+        } else {
+            *shape == tensor.shape
+        };
+        if !same {
+            return Err(format!("output {} has shape {:?}, the operands give {shape:?}", tensor.name, tensor.shape));
+        }
+    }
+    Ok(())
+}
+
+fn is_matrix(site: &Site) -> bool {
+    matches!(site.node.operator, Operator::FullyConnected { .. })
+}
