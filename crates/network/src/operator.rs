@@ -64,6 +64,10 @@ pub enum Operator {
         align_corners: bool,
         half_pixel_centers: bool,
     },
+    ResizeBilinear {
+        align_corners: bool,
+        half_pixel_centers: bool,
+    },
     Pad,
     PadV2,
     Reshape {
@@ -125,7 +129,7 @@ pub struct Pool {
 }
 
 /// Names of every operator that can be run.
-pub const SUPPORTED: [&str; 40] = [
+pub const SUPPORTED: [&str; 41] = [
     "ADD",
     "ASSIGN_VARIABLE",
     "AVERAGE_POOL_2D",
@@ -154,6 +158,7 @@ pub const SUPPORTED: [&str; 40] = [
     "RELU6",
     "RELU_N1_TO_1",
     "RESHAPE",
+    "RESIZE_BILINEAR",
     "RESIZE_NEAREST_NEIGHBOR",
     "SLICE",
     "SOFTMAX",
@@ -194,6 +199,7 @@ impl Operator {
             Self::HardSwish => "HARD_SWISH",
             Self::Quantize => "QUANTIZE",
             Self::Dequantize => "DEQUANTIZE",
+            Self::ResizeBilinear { .. } => "RESIZE_BILINEAR",
             Self::ResizeNearestNeighbor { .. } => "RESIZE_NEAREST_NEIGHBOR",
             Self::Pad => "PAD",
             Self::PadV2 => "PADV2",

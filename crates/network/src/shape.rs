@@ -90,7 +90,7 @@ pub fn infer(operator: &Operator, operands: &[Option<Operand>]) -> Result<Option
         | Operator::HardSwish
         | Operator::Quantize
         | Operator::Dequantize => one(shape(0)?.to_vec()),
-        Operator::ResizeNearestNeighbor { .. } => {
+        Operator::ResizeNearestNeighbor { .. } | Operator::ResizeBilinear { .. } => {
             let [images, _, _, channels] = image(shape(0)?)?;
             let size = positive(&integers(operand(1)?, "the new size")?, "the new size")?;
             let &[height, width] = size.as_slice() else {

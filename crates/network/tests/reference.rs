@@ -57,6 +57,8 @@ fn main() {
         .needs(&["tiny/op_vectors.npz"])
         .test("all_85_operator_vectors_agree", operator_vectors)
         .test("fixed_point_vectors_agree", fixed_point_vectors)
+        .needs(&[])
+        .test("all_288_single_operator_models_agree_with_their_peers", single_operator_models)
         .needs(&["tiny/mcunet_5fps_int8.json", "tiny/imagenet50_128.npz", "tiny/imagenet50_128_ref.json"])
         .test("mcunet_5fps_gives_50_by_1000_golden_logits", || graph_file_golden("mcunet_5fps_int8", 29))
         .needs(&["tiny/mbv2_w035_int8.json", "tiny/imagenet50_128.npz", "tiny/imagenet50_128_ref.json"])
@@ -247,6 +249,54 @@ fn operator_vectors() -> Result {
         assert_eq!(got[0], expected, "{case}");
     }
     Ok(())
+}
+
+/// Files of one operator each, made and computed by `bench/peers/tiny_goldens.py`: int8 by tflite-micro, to the bit; f32
+/// by LiteRT, within 1e-5.
+fn single_operator_models() -> Result {
+    let golden = npz::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/operators.npz"))?;
+    let index = golden.read("index_json")?;
+    let index: Vec<Value> = serde_json::from_slice(index.elements().as_u8().ok_or("no bytes")?)?;
+    assert_eq!(index.len(), 288);
+    let numbered = |key: &str, what: &str| -> Result<Vec<Array>> {
+        let names = (0..).map(|i| format!("{key}_{what}{i}")).take_while(|name| golden.contains(name));
+        Ok(names.map(|name| golden.read(&name)).collect::<std::result::Result<_, _>>()?)
+    };
+    let mut faults = Vec::new();
+    for case in &index {
+        let key = case["key"].as_str().ok_or("no key")?;
+        let model = golden.read(&format!("{key}_model"))?;
+        let model = model.elements().as_u8().ok_or("the model is not bytes")?;
+        let network = tflite::from_bytes(key, model)?;
+        let written = tflite::from_bytes(key, &tflite::to_bytes(&network)?)?;
+        assert_eq!(written, network, "{key}: what is written is what was read");
+        let engine = match Reference::prepare(&network, Options::default()) {
+            Ok(engine) => engine,
+            Err(e) => {
+                faults.push(format!("{case}: {e}"));
+                continue;
+            }
+        };
+        let inputs = numbered(key, "in")?;
+        let feed: Vec<(TensorId, &Array)> = network.main().inputs.iter().copied().zip(&inputs).collect();
+        let got = engine.run(&mut engine.state(), &feed, |_, _| ())?;
+        let expected = numbered(key, "out")?;
+        assert_eq!(got.len(), expected.len(), "{case}");
+        if !got.iter().zip(&expected).all(|(got, expected)| agree(got, expected)) {
+            faults.push(format!("{case}: values differ"));
+        }
+    }
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n").into()) }
+}
+
+/// Equal, floats within 1e-5 of the larger of 1 and the value.
+fn agree(got: &Array, expected: &Array) -> bool {
+    match (got.elements(), expected.elements()) {
+        (Elements::F32(a), Elements::F32(b)) => {
+            got.shape() == expected.shape() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-5 * b.abs().max(1.0))
+        }
+        _ => got == expected,
+    }
 }
 
 fn fixed_point_vectors() -> Result {

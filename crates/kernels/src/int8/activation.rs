@@ -42,7 +42,10 @@ impl Rescale {
 pub struct LeakyRelu {
     input_zero: i32,
     positive: Multiplier,
+    /// s_x·|α|/s_y.
     negative: Multiplier,
+    /// The sign of α; it is applied after rounding.
+    sign: i32,
     output_zero: i32,
     rounding: Rounding,
 }
@@ -53,7 +56,8 @@ impl LeakyRelu {
         Some(Self {
             input_zero: x.zero_point,
             positive: Multiplier::new(x.scale / y.scale)?,
-            negative: Multiplier::new(x.scale * f64::from(alpha) / y.scale)?,
+            negative: Multiplier::new(x.scale * f64::from(alpha.abs()) / y.scale)?,
+            sign: if alpha < 0.0 { -1 } else { 1 },
             output_zero: y.zero_point,
             rounding,
         })
@@ -63,8 +67,12 @@ impl LeakyRelu {
     pub fn apply(&self, x: &[i8], y: &mut [i8]) {
         for (x, y) in x.iter().zip(y) {
             let x = i32::from(*x) - self.input_zero;
-            let slope = if x >= 0 { self.positive } else { self.negative };
-            *y = Range::FULL.clamp(slope.apply(x, self.rounding).saturating_add(self.output_zero));
+            let scaled = if x >= 0 {
+                self.positive.apply(x, self.rounding)
+            } else {
+                self.sign * self.negative.apply(x, self.rounding)
+            };
+            *y = Range::FULL.clamp(scaled.saturating_add(self.output_zero));
         }
     }
 }
@@ -83,14 +91,14 @@ pub struct HardSwish {
 impl HardSwish {
     /// `None` if the output's scale is so small that its multiplier exceeds 1: 16 bits cannot hold it.
     pub fn new(x: Affine, y: Affine) -> Option<Self> {
-        let high_resolution = (x.scale / 128.0) as f32;
-        let half = |real: f32| {
-            let m = Multiplier::new(f64::from(real))?;
+        let high_resolution = x.scale / 128.0;
+        let half = |real: f64| {
+            let m = Multiplier::new(real)?;
             let mantissa = ((i64::from(m.mantissa) + (1 << 15)) >> 16).min(i64::from(i16::MAX)) as i32;
             Some(Multiplier { mantissa, shift: m.shift })
         };
-        let output = half(high_resolution / y.scale as f32)?;
-        let reluish = half(high_resolution / (3.0f32 / 32768.0))?;
+        let output = half(high_resolution / y.scale)?;
+        let reluish = half(high_resolution / (3.0 / 32768.0))?;
         (output.shift <= 0).then_some(Self { input_zero: x.zero_point, output, reluish, output_zero: y.zero_point })
     }
 

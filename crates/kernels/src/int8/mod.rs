@@ -13,6 +13,7 @@ mod elementwise;
 mod fixed_point;
 mod fully_connected;
 mod pool;
+mod resize;
 mod softmax;
 
 pub use activation::{HardSwish, LeakyRelu, Rescale, Table};
@@ -22,6 +23,7 @@ pub use elementwise::{Binary, FloatSum, Prelu};
 pub use fixed_point::{Multiplier, Rounding, rounding_divide_by_pot, saturating_rounding_doubling_high_mul};
 pub use fully_connected::fully_connected;
 pub use pool::{Mean, average_pool, float_mean, max_pool};
+pub use resize::{Interpolation, resize_bilinear};
 pub use softmax::Softmax;
 
 /// How an accumulator becomes an int8 value, per output channel.

@@ -6,8 +6,8 @@ use tersor_data::ElementType::{F16, F32, I8, I16, I32, U8};
 use tersor_data::Elements;
 use tersor_kernels::float;
 use tersor_kernels::int8::{
-    self, Activation, Affine, Binary, FloatSum, HardSwish, LeakyRelu, Mean, Multiplier, Prelu, Range, Requantization,
-    Rescale, Softmax, Table,
+    self, Activation, Affine, Binary, FloatSum, HardSwish, Interpolation, LeakyRelu, Mean, Multiplier, Prelu, Range,
+    Requantization, Rescale, Softmax, Table,
 };
 use tersor_kernels::layout::{self, Broadcast};
 use tersor_kernels::window::Window;
@@ -19,6 +19,9 @@ use crate::shape;
 
 /// What a multiplier that has no fixed-point form means to the user.
 const NO_MULTIPLIER: &str = "the scales of its tensors have a ratio that fixed point cannot express";
+
+/// Scales of a pooling's input and output that differ by less than this are one scale (TensorFlow Lite's bound).
+const SAME_SCALE: f64 = 1e-6;
 
 /// The kernel of an operator that computes.
 pub(super) fn kernel(site: &Site, operator: &Operator) -> Result<Kernel, String> {
@@ -42,6 +45,9 @@ pub(super) fn kernel(site: &Site, operator: &Operator) -> Result<Kernel, String>
         Operator::ReluN1To1 => rectifier(site, Activation::ReluN1To1),
         Operator::LeakyRelu { alpha } => leaky_relu(site, *alpha),
         Operator::HardSwish => hard_swish(site),
+        Operator::ResizeBilinear { align_corners, half_pixel_centers } => {
+            resize_bilinear(site, *align_corners, *half_pixel_centers)
+        }
         Operator::Quantize => quantize(site),
         Operator::Dequantize => dequantize(site),
         other => Err(format!("{} does not compute", other.name())),
@@ -207,9 +213,7 @@ fn fully_connected(site: &Site, activation: Activation) -> Result<Kernel, String
             let q = site.input(1)?.quantization.as_ref().ok_or("its weights have no scale")?;
             let (requantization, weight_zero) = match q.affine() {
                 Some(w) if !site.float_arithmetic() => {
-                    // One scale for all: the product of the scales is formed in f32, unlike the convolutions'.
-                    let real = f64::from(x.scale as f32 * w.scale as f32) / y.scale;
-                    let multiplier = Multiplier::new(real).ok_or(NO_MULTIPLIER)?;
+                    let multiplier = Multiplier::new(x.scale * w.scale / y.scale).ok_or(NO_MULTIPLIER)?;
                     let zero = affine(site.input(1)?)?.zero_point;
                     (Requantization::FixedPoint(vec![multiplier; outputs], site.options.rounding), zero)
                 }
@@ -300,8 +304,8 @@ fn pooling(site: &Site, pool: &Pool, greatest: bool) -> Result<Kernel, String> {
     let channels = shape::image(&input.shape)?[3];
     match one_type(&[input, output], &[I8, F32])? {
         I8 => {
-            let y = affine(output)?;
-            if affine(input)? != y {
+            let (x, y) = (affine(input)?, affine(output)?);
+            if (x.scale - y.scale).abs() > SAME_SCALE || x.zero_point != y.zero_point {
                 return Err("its input and output are quantised differently".into());
             }
             let range = Range::of(pool.activation, y);
@@ -408,8 +412,11 @@ fn rectifier(site: &Site, activation: Activation) -> Result<Kernel, String> {
     let (input, output) = (site.input(0)?, site.output(0)?);
     match one_type(&[input, output], &[I8, F32])? {
         I8 => {
-            let y = affine(output)?;
-            let rescale = Rescale::new(affine(input)?, y, site.options.rounding).ok_or(NO_MULTIPLIER)?;
+            let (x, y) = (affine(input)?, affine(output)?);
+            if activation != Activation::Relu && x != y {
+                return Err("its input and output are quantised differently".into());
+            }
+            let rescale = Rescale::new(x, y, site.options.rounding).ok_or(NO_MULTIPLIER)?;
             let range = Range::of(activation, y);
             Ok(int8_kernel(move |x, y| rescale.apply(x, range, y)))
         }
@@ -440,36 +447,62 @@ fn hard_swish(site: &Site) -> Result<Kernel, String> {
     }
 }
 
+fn resize_bilinear(site: &Site, align_corners: bool, half_pixel_centers: bool) -> Result<Kernel, String> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    one_type(&[input, output], &[I8])?;
+    if affine(input)? != affine(output)? {
+        return Err("its input and output are quantised differently".into());
+    }
+    if align_corners && half_pixel_centers {
+        return Err("aligned corners and half-pixel centres exclude each other".into());
+    }
+    let [_, height, width, channels] = shape::image(&input.shape)?;
+    let [_, rows, columns, _] = shape::image(&output.shape)?;
+    let along = |from, to| Interpolation::new(from, to, align_corners, half_pixel_centers);
+    let (rows, columns) = (along(height, rows), along(width, columns));
+    Ok(int8_kernel(move |x, y| int8::resize_bilinear(&rows, &columns, [height, width, channels], x, y)))
+}
+
 fn quantize(site: &Site) -> Result<Kernel, String> {
     let (input, output) = (site.input(0)?, site.output(0)?);
     let y = affine(output)?;
-    let to = one_type(&[output], &[I8, U8])?;
-    let (low, high) = if to == U8 { (0, 255) } else { (-128, 127) };
-    // One byte of the output, whatever its sign.
-    let write =
-        move |outputs: &mut [Elements], values: &mut dyn Iterator<Item = Result<i32, String>>| match &mut outputs[0] {
-            Elements::I8(out) => out.iter_mut().zip(values).try_for_each(|(out, v)| v.map(|v| *out = v as i8)),
-            Elements::U8(out) => out.iter_mut().zip(values).try_for_each(|(out, v)| v.map(|v| *out = v as u8)),
-            _ => Err("its output is not 8-bit".to_string()),
-        };
-    if one_type(&[input], &[F32, I8, U8])? == F32 {
+    let (low, high) = match one_type(&[output], &[I8, U8, I16, I32])? {
+        I8 => (i32::from(i8::MIN), i32::from(i8::MAX)),
+        U8 => (0, i32::from(u8::MAX)),
+        I16 => (i32::from(i16::MIN), i32::from(i16::MAX)),
+        _ => (i32::MIN, i32::MAX),
+    };
+    if one_type(&[input], &[F32, I8, U8, I16, I32])? == F32 {
         return Ok(Box::new(move |inputs, outputs| {
             let x = inputs[0].as_f32().ok_or("its input is not float32")?;
             let not_a_number = |i: usize| format!("element {i} of its input is not a number");
-            let mut values =
-                x.iter().enumerate().map(|(i, &x)| int8::quantize(x, y, low, high).ok_or_else(|| not_a_number(i)));
-            write(outputs, &mut values)
+            let quantize = |(i, &x): (usize, &f32)| int8::quantize(x, y, low, high).ok_or_else(|| not_a_number(i));
+            store(&mut outputs[0], &mut x.iter().enumerate().map(quantize))
         }));
     }
     let rescale = Rescale::new(affine(input)?, y, site.options.rounding).ok_or(NO_MULTIPLIER)?;
     Ok(Box::new(move |inputs, outputs| {
         let value = |x: i32| Ok(rescale.value(x).clamp(low, high));
+        let y = &mut outputs[0];
         match inputs[0] {
-            Elements::I8(x) => write(outputs, &mut x.iter().map(|&x| value(i32::from(x)))),
-            Elements::U8(x) => write(outputs, &mut x.iter().map(|&x| value(i32::from(x)))),
-            _ => Err("its input is not 8-bit".into()),
+            Elements::I8(x) => store(y, &mut x.iter().map(|&x| value(i32::from(x)))),
+            Elements::U8(x) => store(y, &mut x.iter().map(|&x| value(i32::from(x)))),
+            Elements::I16(x) => store(y, &mut x.iter().map(|&x| value(i32::from(x)))),
+            Elements::I32(x) => store(y, &mut x.iter().map(|&x| value(x))),
+            _ => Err("its input is no integer".into()),
         }
     }))
+}
+
+/// Stores values that are known to fit the type of `to`; stops at the first that cannot be computed.
+fn store(to: &mut Elements, values: &mut dyn Iterator<Item = Result<i32, String>>) -> Result<(), String> {
+    match to {
+        Elements::I8(to) => to.iter_mut().zip(values).try_for_each(|(to, v)| v.map(|v| *to = v as i8)),
+        Elements::U8(to) => to.iter_mut().zip(values).try_for_each(|(to, v)| v.map(|v| *to = v as u8)),
+        Elements::I16(to) => to.iter_mut().zip(values).try_for_each(|(to, v)| v.map(|v| *to = v as i16)),
+        Elements::I32(to) => to.iter_mut().zip(values).try_for_each(|(to, v)| v.map(|v| *to = v)),
+        _ => Err("its output is no integer".into()),
+    }
 }
 
 fn dequantize(site: &Site) -> Result<Kernel, String> {
@@ -484,11 +517,7 @@ fn dequantize(site: &Site) -> Result<Kernel, String> {
             _ => Err("its tensors are not float16 and float32".into()),
         }));
     }
-    // Only 8-bit zero points are bound to their type's range.
-    let q = match input.element_type() {
-        Some(I8 | U8) => affine(input)?,
-        _ => input.quantization.as_ref().and_then(|q| q.affine()).ok_or("its input has no single positive scale")?,
-    };
+    let q = affine(input)?;
     Ok(Box::new(move |inputs, outputs| {
         let Elements::F32(y) = &mut outputs[0] else { return Err("its output is not float32".into()) };
         match inputs[0] {

