@@ -114,6 +114,16 @@ impl Picture {
             .collect()
     }
 
+    /// The part `width` × `height` whose corner is (`left`, `top`); `None` if it does not lie within the picture.
+    pub fn cropped(&self, left: usize, top: usize, width: usize, height: usize) -> Option<Self> {
+        let (right, bottom) = (left.checked_add(width)?, top.checked_add(height)?);
+        if right > self.width() || bottom > self.height() {
+            return None;
+        }
+        let rows = self.rgb().chunks_exact(3 * self.width()).skip(top).take(height);
+        Self::new(width, height, rows.flat_map(|row| row[3 * left..3 * right].to_vec()).collect())
+    }
+
     /// The picture stretched to `width` × `height`, bilinear with half-pixel centres and no smoothing.
     ///
     /// Output pixel `i` looks at `(i + ½) · in / out − ½`, clamped to the picture, on each axis (as
@@ -203,6 +213,14 @@ fn taps(from: usize, to: usize) -> Vec<Tap> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_crop_is_the_rectangle_asked_for() {
+        let grey: Vec<u8> = (0..12).collect();
+        let picture = Picture::from_grey(4, 3, &grey).unwrap();
+        assert_eq!(picture.cropped(1, 1, 2, 2).unwrap(), Picture::from_grey(2, 2, &[5, 6, 9, 10]).unwrap());
+        assert!(picture.cropped(3, 0, 2, 1).is_none() && picture.cropped(usize::MAX, 0, 1, 1).is_none());
+    }
     use image::{ExtendedColorType, ImageFormat};
     use proptest::prelude::*;
 

@@ -5,6 +5,7 @@
 //! about what is lacking, or a failure. A stop prints nothing and draws no table.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -199,7 +200,10 @@ pub fn walk(stop: &dyn Stop, cache: &Cache, download: bool, progress: &dyn Fn(Pr
         Err(error) => Outcome::Lacking(error.to_string()),
         Ok(supplies) => {
             let start = Instant::now();
-            let outcome = stop.visit(&supplies).unwrap_or_else(|failure| Outcome::Failed(failure.to_string()));
+            // A stop that panics must not end the tour.
+            let visit = std::panic::catch_unwind(AssertUnwindSafe(|| stop.visit(&supplies)));
+            let visit = visit.unwrap_or_else(|_| Err("it panicked; please report this".into()));
+            let outcome = visit.unwrap_or_else(|failure| Outcome::Failed(failure.to_string()));
             seconds = start.elapsed().as_secs_f64();
             outcome
         }
@@ -275,6 +279,8 @@ mod tests {
     fn an_error_is_a_failed_visit_and_a_missing_file_a_lacking_one() {
         let failed = walked(&Trial(|| Err("the plan does not fit".into()), &[]));
         assert_eq!(failed.outcome, Outcome::Failed("the plan does not fit".into()));
+        let panicked = walked(&Trial(|| panic!("a bug"), &[]));
+        assert!(matches!(panicked.outcome, Outcome::Failed(_)));
         let lacking = walked(&Trial(|| Ok(Outcome::Shown(row())), &["sine"]));
         assert!(matches!(lacking.outcome, Outcome::Lacking(how) if how.contains("tersor data get sine")));
     }

@@ -19,6 +19,22 @@ pub fn macs(graph: &Graph, node: &Node) -> u64 {
     }
 }
 
+/// Elementary steps of one node on the reference engine: multiply-adds, elements pooled, elements written.
+///
+/// An estimate from above, so that a small hostile file cannot ask for a day of work unnoticed.
+pub fn steps(graph: &Graph, node: &Node) -> u64 {
+    let tensor = |t: Option<TensorId>| t.map(|t| &graph.tensors[t]);
+    let output: u64 = node.outputs.iter().map(|&t| graph.tensors[t].len() as u64).sum();
+    let pooled = match (&node.operator, tensor(node.inputs.first().copied().flatten())) {
+        (Operator::AveragePool2d(pool) | Operator::MaxPool2d(pool), Some(input)) => {
+            let along = |i: usize| pool.kernel[i].min(input.shape.get(i + 1).copied().unwrap_or(1)) as u64;
+            output.saturating_mul(along(0)).saturating_mul(along(1))
+        }
+        _ => 0,
+    };
+    macs(graph, node).saturating_add(pooled).saturating_add(output)
+}
+
 /// Weights and biases of one node, in elements.
 pub fn parameters(graph: &Graph, node: &Node) -> u64 {
     trained(node).filter_map(|t| graph.tensors[t].constant.as_ref()).map(|c| c.len() as u64).sum()

@@ -46,6 +46,18 @@ pub enum Error {
         /// What was expected and found.
         why: String,
     },
+    /// A run would take more work than is allowed.
+    #[error(
+        "{network}: a run takes {needed} elementary steps, {limit} are allowed; no network for a small device does"
+    )]
+    Work {
+        /// The file's name.
+        network: String,
+        /// Steps needed.
+        needed: u64,
+        /// Steps allowed.
+        limit: u64,
+    },
     /// A run would need more memory than is allowed.
     #[error(
         "{network}: a run needs {needed} bytes of activations, {limit} are allowed (raise the limit with --memory if the file is to be trusted)"

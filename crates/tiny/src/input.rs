@@ -149,8 +149,11 @@ fn affine(tensor: &Tensor) -> Option<Affine> {
     tensor.quantization.as_ref()?.affine()
 }
 
-/// The picture, stretched to the input's size (bilinear), its pixels normalised and quantised.
-fn from_picture(network: &Network, file: &Path, picture: &Picture, by: Normalization) -> Result<Batch, Error> {
+/// A batch of one picture, stretched to the input's size (bilinear), its pixels normalised and quantised.
+///
+/// # Errors
+/// [`Error::Input`] if the network does not take one picture.
+pub fn from_picture(network: &Network, file: &Path, picture: &Picture, by: Normalization) -> Result<Batch, Error> {
     let fault = |why: String| Error::Input { file: file.into(), why };
     let &[t] = network.main().inputs.as_slice() else {
         return Err(fault(format!("a picture is one input, the network takes {}", network.main().inputs.len())));

@@ -14,9 +14,9 @@ use tersor_kernels::int8::{Affine, Rounding};
 
 use crate::error::Error;
 use crate::graph::{Arithmetic, Graph, Network, Node, Tensor, TensorId, TensorKind};
-use crate::liveness;
 use crate::operator::{Operator, SUPPORTED};
 use crate::shape::{self, Operand};
+use crate::{cost, liveness};
 
 /// How a run is to be computed.
 #[derive(Debug, Clone, Copy)]
@@ -25,11 +25,13 @@ pub struct Options {
     pub rounding: Rounding,
     /// Most bytes of activations that a run may hold at once.
     pub memory: u64,
+    /// Most elementary steps (see [`cost::steps`]) that a run may take.
+    pub steps: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rounding: Rounding::Double, memory: 192 << 20 }
+        Self { rounding: Rounding::Double, memory: 192 << 20, steps: 1 << 37 }
     }
 }
 
@@ -128,12 +130,18 @@ impl Reference {
     /// Checks every operator and computes what does not depend on the input.
     ///
     /// # Errors
-    /// [`Error::Operator`] for the first operator that cannot be run, [`Error::Memory`] if a run would need more than
-    /// `options.memory`.
+    /// [`Error::Operator`] for the first operator that cannot be run, [`Error::Memory`] or [`Error::Work`] if a run would
+    /// need more than `options` allow.
     pub fn prepare(network: &Network, options: Options) -> Result<Self, Error> {
         let needed = liveness::as_it_stands(network).bound_bytes;
         if needed > options.memory {
             return Err(Error::Memory { network: network.name.clone(), needed, limit: options.memory });
+        }
+        let nodes =
+            network.graphs.iter().flat_map(|graph| graph.nodes.iter().map(move |node| cost::steps(graph, node)));
+        let steps = nodes.fold(0u64, u64::saturating_add);
+        if steps > options.steps {
+            return Err(Error::Work { network: network.name.clone(), needed: steps, limit: options.steps });
         }
         let mut preparation = Preparation::new(network, options);
         let graphs = network.graphs.iter().enumerate().map(|(g, graph)| preparation.graph(g, graph)).collect();

@@ -1,0 +1,345 @@
+//! `tersor tiny`: networks in a microcontroller's memory.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+use tersor::kernels::int8::Rounding;
+use tersor::network::reference::Options;
+use tersor::network::{self, Quantization};
+use tersor::tiny::input::{self, Normalization};
+use tersor::tiny::inspect::{Inspection, inspect};
+use tersor::tiny::profile;
+use tersor::tiny::run::{self, Report, Settings};
+use tersor::tiny::verify::{Golden, Verdict, verify};
+
+use super::quantity;
+use super::show::{Output, Threads, table};
+
+/// Networks in a microcontroller's memory
+#[derive(Subcommand)]
+pub enum Tiny {
+    Inspect(Inspect),
+    Run(Run),
+    Verify(Verify),
+}
+
+impl Tiny {
+    pub fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Inspect(inspect) => inspect.run(),
+            Self::Run(run) => run.run(),
+            Self::Verify(verify) => verify.run(),
+        }
+    }
+}
+
+/// Show what a network is and needs: operators, costs, memory
+#[derive(Args)]
+pub struct Inspect {
+    /// The network: .tflite, or .json/.safetensors of a graph file
+    model: PathBuf,
+    /// Draw the bytes alive while each operator runs
+    #[arg(long, value_name = "FILE.svg")]
+    svg: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Inspect {
+    fn run(self) -> anyhow::Result<()> {
+        let inspection = inspect(&network::read(&self.model)?);
+        if let Some(file) = &self.svg {
+            let svg = profile::svg(&inspection)?;
+            tersor::data::atomic::write(file, |out| out.write_all(svg.as_bytes()))?;
+        }
+        self.output.show(&inspection, || inspection_table(&inspection))
+    }
+}
+
+/// Run a network exactly, as the reference kernels of TensorFlow Lite Micro do
+#[derive(Args)]
+pub struct Run {
+    /// The network: .tflite, or .json/.safetensors of a graph file
+    model: PathBuf,
+    /// .npy or .npz (one sample or a batch), or a picture (PNG, JPEG, BMP)
+    #[arg(short, long, value_name = "FILE")]
+    input: PathBuf,
+    /// Write the output to an .npy, or all outputs to an .npz (out0, out1, …)
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Write every tensor that is fed or computed to DIR/t<index>.npy
+    #[arg(long, value_name = "DIR")]
+    dump: Option<PathBuf>,
+    /// Names of the classes, one a line
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Pixel value that becomes 0 (default: by the input's quantisation)
+    #[arg(long, allow_negative_numbers = true)]
+    mean: Option<f64>,
+    /// Real step per pixel step: x = (pixel - mean) * scale (default: by the input's quantisation)
+    #[arg(long)]
+    scale: Option<f64>,
+    #[command(flatten)]
+    engine: Engine,
+    #[command(flatten)]
+    threads: Threads,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Run {
+    fn run(self) -> anyhow::Result<()> {
+        self.threads.start()?;
+        let model = network::read(&self.model)?;
+        let batch = input::read(&model, &self.input, Normalization { mean: self.mean, scale: self.scale })?;
+        let labels = self.labels.as_deref().map(read_labels).transpose()?.unwrap_or_default();
+        let bar = self.output.progress("running", batch.samples.len() as u64);
+        let settings = Settings { keep_all: self.dump.is_some(), ..self.engine.settings() };
+        let start = Instant::now();
+        let results = run::run(&model, &batch, settings, &|done| bar.set_position(done as u64))?;
+        let seconds = start.elapsed().as_secs_f64();
+        bar.finish_and_clear();
+        if let Some(file) = &self.out {
+            run::write_outputs(&results, file)?;
+        }
+        if let Some(folder) = &self.dump {
+            run::dump(&results, folder)?;
+        }
+        let report = Ran { input: &self.input, seconds, report: run::report(&model, &results, &labels) };
+        self.output.show(&report, || run_table(&report))
+    }
+}
+
+/// Hold a network's values against goldens, to the first difference
+#[derive(Args)]
+pub struct Verify {
+    /// The network: .tflite, or .json/.safetensors of a graph file
+    model: PathBuf,
+    /// .npz, or a folder of .npy: outputs out0, out1, …; tensors t<index>; the input, if --input does not give it
+    #[arg(long, value_name = "FILE")]
+    golden: PathBuf,
+    /// The input: as in `run`, or an .npz of goldens that holds one
+    #[arg(short, long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// Values may differ by so much; 0 asks for the same bits
+    #[arg(long, default_value_t = 0.0)]
+    tolerance: f64,
+    #[command(flatten)]
+    engine: Engine,
+    #[command(flatten)]
+    threads: Threads,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Verify {
+    fn run(self) -> anyhow::Result<()> {
+        self.threads.start()?;
+        let model = network::read(&self.model)?;
+        let golden = Golden::open(&self.golden)?;
+        let batch = match &self.input {
+            None => golden.input(&model)?,
+            Some(file) if file.extension().is_some_and(|e| e == "npz") || file.is_dir() => {
+                Golden::open(file)?.input(&model)?
+            }
+            Some(file) => input::read(&model, file, Normalization::default())?,
+        };
+        let bar = self.output.progress("verifying", batch.samples.len() as u64);
+        let progress = |done| bar.set_position(done as u64);
+        let verdict = verify(&model, batch, &golden, self.engine.settings(), self.tolerance, &progress)?;
+        bar.finish_and_clear();
+        self.output.show(&verdict, || verdict_table(&verdict))?;
+        if let Some(d) = verdict.first_difference {
+            bail!(
+                "{}: tensor {} ({}) at {:?}: expected {}, got {}",
+                self.model.display(),
+                d.tensor,
+                d.name,
+                d.index,
+                d.expected,
+                d.got
+            );
+        }
+        Ok(())
+    }
+}
+
+/// How the reference engine computes.
+#[derive(Args)]
+struct Engine {
+    /// How fixed-point products are rounded; LiteRT's FULLY_CONNECTED rounds once
+    #[arg(long, value_enum, default_value_t = Round::Double)]
+    rounding: Round,
+    /// Start every sample of a network with state afresh, instead of taking them for one stream
+    #[arg(long)]
+    reset: bool,
+    /// Most memory that activations may take (K, M, G = 1024, …)
+    #[arg(long, value_name = "SIZE", default_value = "192M", value_parser = quantity::parse_bytes)]
+    memory: u64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Round {
+    Double,
+    Single,
+}
+
+impl Engine {
+    fn settings(&self) -> Settings {
+        let rounding = match self.rounding {
+            Round::Double => Rounding::Double,
+            Round::Single => Rounding::Single,
+        };
+        let options = Options { rounding, memory: self.memory, ..Options::default() };
+        Settings { options, reset: self.reset, keep_all: false }
+    }
+}
+
+fn read_labels(file: &Path) -> anyhow::Result<Vec<String>> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read as text", file.display()))?;
+    Ok(text.lines().map(|line| line.trim().to_string()).collect())
+}
+
+fn inspection_table(found: &Inspection) -> String {
+    let mut rows = table([">#", "operator", "output", "meaning", ">MACs", ">parameters", ">live bytes", ">in place"]);
+    for o in &found.operators {
+        let output = o.outputs.first().map(|&t| &found.tensors[t]);
+        let marked = |bytes: u64, bound: u64| {
+            let mark = if bytes == bound { "*" } else { " " };
+            format!("{}{mark}", quantity::thousands(bytes))
+        };
+        rows.add_row([
+            o.index.to_string(),
+            o.operator.clone(),
+            output.map_or_else(String::new, |t| format!("{} {}", t.kind, shape(&t.shape))),
+            output.and_then(|t| t.quantization.as_ref()).map_or_else(String::new, meaning),
+            quantity::thousands(o.macs),
+            quantity::thousands(o.parameters),
+            marked(o.live_bytes, found.bound_bytes),
+            marked(o.live_bytes_in_place, found.lower_bound_bytes),
+        ]);
+    }
+    let mut text = rows.trim_fmt();
+    text.push_str("\n\n");
+    for (what, tensors) in [("input", &found.inputs), ("output", &found.outputs)] {
+        for &t in tensors {
+            let tensor = &found.tensors[t];
+            let meaning = tensor.quantization.as_ref().map_or_else(String::new, |q| format!(", {}", meaning(q)));
+            let _ = writeln!(text, "{what:<11} {t} {}: {} {}{meaning}", tensor.name, tensor.kind, shape(&tensor.shape));
+        }
+    }
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<11} {value}");
+    };
+    line("MACs", quantity::thousands(found.macs));
+    line("parameters", quantity::thousands(found.parameters));
+    line("Flash", format!("{} of data", quantity::bytes(found.flash_bytes)));
+    let at = |operator: usize| {
+        found.operators.get(operator).map_or_else(String::new, |o| format!("{} {}", o.index, o.operator))
+    };
+    let stands = format!("as the file stands, at operator {}", at(found.bound_operator));
+    line("SRAM", format!("{} {stands}", quantity::bytes(found.bound_bytes)));
+    let in_place = format!("in place, at operator {}", at(found.lower_bound_operator));
+    line("", format!("{} {in_place}", quantity::bytes(found.lower_bound_bytes)));
+    if found.state_bytes > 0 {
+        line("state", format!("{} that live between runs, counted above", quantity::bytes(found.state_bytes)));
+    }
+    line("runs", if found.runnable { "yes, exactly".into() } else { "no:".into() });
+    for fault in &found.unsupported {
+        let within = fault.subgraph.map_or_else(String::new, |g| format!("subgraph {g}, "));
+        line("", format!("{within}operator {} ({}): {}", fault.index, fault.operator, fault.why));
+    }
+    text
+}
+
+fn shape(shape: &[usize]) -> String {
+    let lengths: Vec<String> = shape.iter().map(ToString::to_string).collect();
+    if lengths.is_empty() { "scalar".into() } else { lengths.join("x") }
+}
+
+/// real = scale·(q − zero point), as short as it goes.
+fn meaning(q: &Quantization) -> String {
+    match (q.scale.as_slice(), q.zero_point.as_slice()) {
+        (&[scale], &[0]) => format!("{scale:.6} q"),
+        (&[scale], &[z]) if z < 0 => format!("{scale:.6} (q + {})", -z),
+        (&[scale], &[z]) => format!("{scale:.6} (q - {z})"),
+        (scales, _) => format!("{} scales", scales.len()),
+    }
+}
+
+/// A run, with what only the command knows.
+#[derive(Serialize)]
+struct Ran<'a> {
+    input: &'a Path,
+    seconds: f64,
+    #[serde(flatten)]
+    report: Report,
+}
+
+/// Samples listed in the table; `--json` lists all.
+const LISTED: usize = 20;
+
+fn run_table(ran: &Ran) -> String {
+    let report = &ran.report;
+    let mut text = String::new();
+    match report.top.as_slice() {
+        [] => {}
+        [one] => {
+            let mut rows = table([">class", "label", ">score"]);
+            for class in one {
+                let label = class.label.clone().unwrap_or_default();
+                rows.add_row([class.class.to_string(), label, format!("{:.4}", class.score)]);
+            }
+            text = rows.trim_fmt() + "\n\n";
+        }
+        many => {
+            let mut rows = table([">sample", ">class", "label", ">score"]);
+            for (i, classes) in many.iter().enumerate().take(LISTED) {
+                let Some(class) = classes.first() else { continue };
+                let label = class.label.clone().unwrap_or_default();
+                rows.add_row([i.to_string(), class.class.to_string(), label, format!("{:.4}", class.score)]);
+            }
+            text = rows.trim_fmt() + "\n";
+            if many.len() > LISTED {
+                let _ = writeln!(text, "… and {} more; --json lists all", many.len() - LISTED);
+            }
+            text.push('\n');
+        }
+    }
+    for output in &report.outputs {
+        let _ = writeln!(text, "output {} {}: {} {}", output.tensor, output.name, output.kind, shape(&output.shape));
+    }
+    let _ = writeln!(text, "{} in {}", count(report.samples, "sample"), quantity::seconds(ran.seconds));
+    text
+}
+
+fn verdict_table(verdict: &Verdict) -> String {
+    let mut rows = table([">tensor", "name", "golden", ">values", ">differing"]);
+    for c in &verdict.compared {
+        rows.add_row([
+            c.tensor.to_string(),
+            c.name.clone(),
+            c.array.clone(),
+            quantity::thousands(c.values as u64),
+            quantity::thousands(c.differing as u64),
+        ]);
+    }
+    let values: usize = verdict.compared.iter().map(|c| c.values).sum();
+    let differing: usize = verdict.compared.iter().map(|c| c.differing).sum();
+    format!(
+        "{}\n\n{} of {} values differ, {} compared over {}\n",
+        rows.trim_fmt(),
+        quantity::thousands(differing as u64),
+        quantity::thousands(values as u64),
+        count(verdict.compared.len(), "tensor"),
+        count(verdict.samples, "sample"),
+    )
+}
+
+fn count(n: usize, what: &str) -> String {
+    format!("{} {what}{}", quantity::thousands(n as u64), if n == 1 { "" } else { "s" })
+}
