@@ -55,8 +55,8 @@ impl Stop for PersonDetect {
 
         let row = Row::new(
             "SRAM",
-            format!("{stored} B, every tensor stored"),
-            format!("{} B alive at once", inspection.lower_bound_bytes),
+            format!("{:.1} KiB, every tensor stored", kib(stored)),
+            format!("{:.1} KiB alive at once", kib(inspection.lower_bound_bytes)),
             "none: the same bits",
             format!("person detector on the Solvay photograph: person {score:.2}"),
         );
@@ -67,4 +67,8 @@ impl Stop for PersonDetect {
             drawing: Drawing::Svg(profile::svg(&inspection)?),
         })))
     }
+}
+
+fn kib(bytes: u64) -> f64 {
+    bytes as f64 / 1024.0
 }
