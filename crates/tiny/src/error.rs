@@ -35,6 +35,14 @@ pub enum Error {
         /// What to do instead.
         why: String,
     },
+    /// A network cannot be planned as asked, or a plan does not hold what it promises.
+    #[error("{network}: {why}")]
+    Plan {
+        /// The network's file.
+        network: String,
+        /// The operator, tensor or step, and what is wrong.
+        why: String,
+    },
     /// A picture could not be drawn.
     #[error("the drawing failed: {0}")]
     Drawing(String),

@@ -22,6 +22,7 @@
 //! | file | idea |
 //! | --- | --- |
 //! | [`inspect`] | operators, costs, live bytes, bounds |
+//! | [`plan`] | memory plans: layers, patches, rows; executed and watched |
 //! | [`profile`] | live bytes as a picture |
 //! | [`input`] | arrays, batches and pictures as a network's input |
 //! | [`run`] | running batches and streams; what came out |
@@ -31,6 +32,7 @@
 mod error;
 pub mod input;
 pub mod inspect;
+pub mod plan;
 pub mod profile;
 pub mod run;
 pub mod tour;

@@ -1,0 +1,174 @@
+//! Offsets: where in the arena each piece lies.
+//!
+//! First fit in many orders: by size, by time, then orders a few swaps away from the best. The lower bound (the bytes that
+//! some step must hold) ends the search early.
+
+use std::collections::HashMap;
+
+use super::overlap::Direction;
+
+/// Something to place: bytes that are held during steps `first..=last`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Item {
+    pub bytes: usize,
+    pub first: usize,
+    pub last: usize,
+}
+
+/// Two items that may overlap although both are held: `direction` as in [`super::overlap::Overlap`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Allowance {
+    pub input: usize,
+    pub output: usize,
+    pub distance: i64,
+    pub direction: Direction,
+}
+
+/// Offsets of all items, and the bytes that they take together.
+#[derive(Debug, Clone)]
+pub(super) struct Placement {
+    pub offsets: Vec<usize>,
+    pub peak: usize,
+}
+
+pub(super) struct Problem {
+    items: Vec<Item>,
+    /// For each item, those that are held at some time together with it.
+    meets: Vec<Vec<usize>>,
+    allowances: HashMap<(usize, usize), Allowance>,
+    align: usize,
+}
+
+impl Problem {
+    pub fn new(items: Vec<Item>, allowances: &[Allowance], align: usize) -> Self {
+        let mut by_start: Vec<usize> = (0..items.len()).collect();
+        by_start.sort_by_key(|&i| items[i].first);
+        let mut meets = vec![Vec::new(); items.len()];
+        let mut held: Vec<usize> = Vec::new();
+        for &i in &by_start {
+            held.retain(|&j| items[j].last >= items[i].first);
+            for &j in &held {
+                meets[i].push(j);
+                meets[j].push(i);
+            }
+            held.push(i);
+        }
+        let mut known = HashMap::new();
+        for a in allowances {
+            known.insert((a.input, a.output), *a);
+            known.insert((a.output, a.input), *a);
+        }
+        Self { items, meets, allowances: known, align }
+    }
+
+    /// Whether `i` at `at` and `j` at `other` may be held together.
+    fn apart(&self, i: usize, at: usize, j: usize, other: usize) -> bool {
+        let disjoint = at + self.items[i].bytes <= other || other + self.items[j].bytes <= at;
+        disjoint
+            || self.allowances.get(&(i, j)).is_some_and(|a| {
+                let (input, output) = if a.input == i { (at, other) } else { (other, at) };
+                match a.direction {
+                    Direction::Forward => output as i64 + a.distance <= input as i64,
+                    Direction::Backward => output as i64 >= input as i64 + a.distance,
+                }
+            })
+    }
+
+    /// First fit in the given order of items.
+    fn place(&self, order: &[usize]) -> Placement {
+        let mut offsets = vec![usize::MAX; self.items.len()];
+        let mut peak = 0;
+        let mut candidates = Vec::new();
+        for &i in order {
+            candidates.clear();
+            candidates.push(0);
+            for &j in &self.meets[i] {
+                if offsets[j] == usize::MAX {
+                    continue;
+                }
+                candidates.push(self.up((offsets[j] + self.items[j].bytes) as i64));
+                if let Some(a) = self.allowances.get(&(i, j)) {
+                    let other = offsets[j] as i64;
+                    candidates.push(match (a.direction, a.input == i) {
+                        // As high as the output may lie below the operand, or as low as the operand may above it.
+                        (Direction::Forward, true) => self.up(other + a.distance),
+                        (Direction::Forward, false) => self.down(other - a.distance),
+                        (Direction::Backward, true) => self.down(other - a.distance),
+                        (Direction::Backward, false) => self.up(other + a.distance),
+                    });
+                }
+            }
+            candidates.sort_unstable();
+            let fits =
+                |at: usize| self.meets[i].iter().all(|&j| offsets[j] == usize::MAX || self.apart(i, at, j, offsets[j]));
+            let at = candidates.iter().copied().find(|&at| fits(at)).unwrap_or(0);
+            offsets[i] = at;
+            peak = peak.max(at + self.items[i].bytes);
+        }
+        Placement { offsets, peak }
+    }
+
+    fn up(&self, at: i64) -> usize {
+        (at.max(0) as usize).next_multiple_of(self.align)
+    }
+
+    fn down(&self, at: i64) -> usize {
+        let at = at.max(0) as usize;
+        at - at % self.align
+    }
+
+    /// The best placement found within `tries` orders; stops at `bound`.
+    pub fn solve(&self, bound: usize, tries: usize) -> Placement {
+        let n = self.items.len();
+        let sorted = |key: &dyn Fn(usize) -> (i64, i64)| {
+            let mut order: Vec<usize> = (0..n).collect();
+            order.sort_by_key(|&i| key(i));
+            order
+        };
+        let (bytes, first, last) = (
+            |i: usize| self.items[i].bytes as i64,
+            |i: usize| self.items[i].first as i64,
+            |i: usize| self.items[i].last as i64,
+        );
+        let starts = [
+            sorted(&|i| (-bytes(i), first(i))),
+            sorted(&|i| (first(i), -bytes(i))),
+            sorted(&|i| (-last(i), -bytes(i))),
+            sorted(&|i| (-(bytes(i) * (last(i) - first(i) + 1)), first(i))),
+        ];
+        let mut best: Option<(Vec<usize>, Placement)> = None;
+        for order in starts {
+            let placement = self.place(&order);
+            if best.as_ref().is_none_or(|(_, b)| placement.peak < b.peak) {
+                best = Some((order, placement));
+            }
+        }
+        let Some((mut order, mut best)) = best else { return Placement { offsets: Vec::new(), peak: 0 } };
+        // A small linear congruential sequence: the plan must not depend on the machine.
+        let mut state = 0x9e37_79b9_7f4a_7c15u64;
+        let mut next = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below.max(1)
+        };
+        for _ in 0..tries {
+            if best.peak <= bound || n < 2 {
+                break;
+            }
+            // What lies highest is what must come earlier; now and then anything moves.
+            let top = (0..n).filter(|&i| best.offsets[i] + self.items[i].bytes == best.peak).min().unwrap_or(0);
+            let from = match next(3) {
+                0 => next(n),
+                _ => order.iter().position(|&i| i == top).unwrap_or(0),
+            };
+            let to = next(n);
+            let mut trial = order.clone();
+            let moved = trial.remove(from);
+            trial.insert(to, moved);
+            let placement = self.place(&trial);
+            if placement.peak <= best.peak {
+                (order, best) = (trial, placement);
+            }
+        }
+        best
+    }
+}
