@@ -21,6 +21,7 @@
 //!
 //! | file | idea |
 //! | --- | --- |
+//! | [`fit`], [`board`] | does it fit, and if not, what would |
 //! | [`inspect`] | operators, costs, live bytes, bounds |
 //! | [`plan`] | memory plans: layers, patches, rows; executed and watched |
 //! | [`profile`] | live bytes as a picture |
@@ -29,7 +30,9 @@
 //! | [`verify`] | holding values against goldens |
 //! | [`tour`] | this room's stop on the tour |
 
+pub mod board;
 mod error;
+pub mod fit;
 pub mod input;
 pub mod inspect;
 pub mod plan;

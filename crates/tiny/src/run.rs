@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 use serde::Serialize;
-use tersor_data::{Array, Elements, npy, npz};
+use tersor_data::{Array, ElementType, Elements, npy, npz};
+use tersor_kernels::int8;
 use tersor_network::reference::{Options, Reference};
 use tersor_network::{Network, Quantization, TensorId, TensorKind};
 
 use crate::error::Error;
 use crate::input::Batch;
+use crate::plan::Plan;
+use crate::plan::arena::Executor;
 
 /// How to run.
 #[derive(Debug, Clone, Copy, Default)]
@@ -81,6 +84,75 @@ pub fn run(
         outputs: graph.outputs.iter().copied().zip(outputs.into_iter().map(stacked)).collect(),
         tensors: tensors.into_iter().map(|(t, arrays)| (t, stacked(arrays))).collect(),
     })
+}
+
+/// Runs `network` on every sample as `plan` says, in an arena that traps what the plan has not made valid.
+///
+/// Outputs are those of [`run`]; the arena's variables make the samples one stream, unless `settings.reset`.
+///
+/// # Errors
+/// [`Error::Plan`] if the plan is not this network's, or a step reads what is not there.
+pub fn run_plan(
+    network: &Network,
+    plan: Plan,
+    batch: &Batch,
+    settings: Settings,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Results, Error> {
+    let graph = network.main();
+    let executor = Executor::new(network, plan)?;
+    let (inputs, outputs) = (executor.stored_inputs(), executor.stored_outputs());
+    let mut arena = executor.arena();
+    let mut all: Vec<Vec<Array>> = vec![Vec::new(); graph.outputs.len()];
+    for (done, sample) in batch.samples.iter().enumerate() {
+        if settings.reset {
+            arena = executor.arena();
+        }
+        let fed: Vec<Array> = batch
+            .tensors
+            .iter()
+            .zip(sample)
+            .zip(&inputs)
+            .map(|((&given, array), &stored)| as_stored(network, given, array, stored))
+            .collect::<Result<_, _>>()?;
+        let bytes = executor.run(&mut arena, &fed.iter().collect::<Vec<_>>())?;
+        for (i, bytes) in bytes.iter().enumerate() {
+            all[i].push(as_output(network, graph.outputs[i], outputs[i], bytes)?);
+        }
+        progress(done + 1);
+    }
+    let outputs = graph.outputs.iter().copied().zip(all.into_iter().map(stacked)).collect();
+    Ok(Results { samples: batch.samples.len(), outputs, tensors: BTreeMap::new() })
+}
+
+/// A sample as the arena stores it: the caller's part of a fused QUANTIZE.
+fn as_stored(network: &Network, given: TensorId, array: &Array, stored: TensorId) -> Result<Array, Error> {
+    if given == stored || array.element_type() == ElementType::I8 {
+        return Ok(array.clone());
+    }
+    let fault = |why: &str| Error::Plan { network: network.name.clone(), why: format!("input tensor {given}: {why}") };
+    let tensor = &network.main().tensors[stored];
+    let q = tensor.quantization.as_ref().and_then(|q| q.affine()).ok_or_else(|| fault("has no single scale"))?;
+    let x = array.elements().as_f32().ok_or_else(|| fault("is not float32"))?;
+    let values: Option<Vec<i8>> = x.iter().map(|&x| int8::quantize(x, q, -128, 127).map(|v| v as i8)).collect();
+    let values = values.ok_or_else(|| fault("holds a value that is not a number"))?;
+    Array::new(tensor.shape.clone(), values.into()).ok_or_else(|| fault("has another size"))
+}
+
+/// An output from the bytes that the arena stores: the caller's part of a fused DEQUANTIZE.
+fn as_output(network: &Network, output: TensorId, stored: TensorId, bytes: &[u8]) -> Result<Array, Error> {
+    let (graph, name) = (network.main(), &network.name);
+    let fault = || Error::Plan { network: name.clone(), why: format!("output tensor {output} is no array") };
+    let kind = graph.tensors[stored].element_type().ok_or_else(fault)?;
+    let elements = Elements::from_le_bytes(kind, bytes).ok_or_else(fault)?;
+    let q = graph.tensors[stored].quantization.as_ref().and_then(|q| q.affine());
+    let elements = match (graph.tensors[output].element_type(), &elements, q) {
+        (Some(ElementType::F32), Elements::I8(v), Some(q)) => {
+            v.iter().map(|&v| q.real(i32::from(v))).collect::<Vec<f32>>().into()
+        }
+        _ => elements,
+    };
+    Array::new(graph.tensors[output].shape.clone(), elements).ok_or_else(fault)
 }
 
 struct Sample {

@@ -11,7 +11,10 @@ use tersor::kernels::int8::Rounding;
 use tersor::network::reference::Options;
 use tersor::network::{self, Quantization};
 use tersor::tiny::input::{self, Normalization};
+use tersor::tiny::board::{self, Board};
+use tersor::tiny::fit::{Fit, fit};
 use tersor::tiny::inspect::{Inspection, inspect};
+use tersor::tiny::plan::{self, InputMode, Patches, Plan, Point, Search};
 use tersor::tiny::profile;
 use tersor::tiny::run::{self, Report, Settings};
 use tersor::tiny::verify::{Golden, Verdict, verify};
@@ -23,6 +26,8 @@ use super::show::{Output, Threads, table};
 #[derive(Subcommand)]
 pub enum Tiny {
     Inspect(Inspect),
+    Plan(Planning),
+    Fit(Fitting),
     Run(Run),
     Verify(Verify),
 }
@@ -31,6 +36,8 @@ impl Tiny {
     pub fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Inspect(inspect) => inspect.run(),
+            Self::Plan(plan) => plan.run(),
+            Self::Fit(fit) => fit.run(),
             Self::Run(run) => run.run(),
             Self::Verify(verify) => verify.run(),
         }
@@ -60,6 +67,163 @@ impl Inspect {
     }
 }
 
+/// Plan the memory of a network: where every tensor lies, and in which parts it runs
+#[derive(Args)]
+pub struct Planning {
+    /// The network: .tflite, or .json/.safetensors of a graph file
+    model: PathBuf,
+    /// auto, none, rows, rows@LAYER or ROWSxCOLS@LAYER: LAYER is the operator whose output is put together from parts
+    #[arg(long, default_value = "auto", value_parser = parse_parts)]
+    patches: PartsAsked,
+    /// Who holds the input image
+    #[arg(long, value_enum, default_value_t = Holder::Resident)]
+    input: Holder,
+    /// Choose the plan with the least extra work that fits (K, KB, KiB = 1024)
+    #[arg(long, value_name = "SIZE", value_parser = quantity::parse_bytes)]
+    sram: Option<u64>,
+    /// Offsets are multiples of this
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    align: u16,
+    /// Draw the arena over time
+    #[arg(long, value_name = "FILE.svg")]
+    svg: Option<PathBuf>,
+    /// Save the plan, for `run --plan`
+    #[arg(short, long, value_name = "FILE.json")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Holder {
+    /// The arena
+    Resident,
+    /// The caller, who feeds rows or crops
+    Streamed,
+}
+
+/// Which parts `--patches` asks for.
+#[derive(Clone, Copy)]
+enum PartsAsked {
+    Auto,
+    None,
+    Rows,
+    Given(Patches),
+}
+
+fn parse_parts(text: &str) -> Result<PartsAsked, String> {
+    let usage = || format!("`{text}` is none of auto, none, rows, rows@LAYER, ROWSxCOLS@LAYER");
+    let given = |parts: &str, layer: &str| {
+        let layer = layer.parse().ok()?;
+        let (rows, columns, streaming) = match parts.split_once('x') {
+            None if parts == "rows" => (1, 1, true),
+            None => return None,
+            Some((rows, columns)) => (rows.parse().ok()?, columns.parse().ok()?, false),
+        };
+        let sane = (1..=64).contains(&rows) && (1..=64).contains(&columns);
+        sane.then_some(PartsAsked::Given(Patches { layer, rows, columns, streaming }))
+    };
+    match (text, text.split_once('@')) {
+        ("auto", _) => Ok(PartsAsked::Auto),
+        ("none", _) => Ok(PartsAsked::None),
+        ("rows", _) => Ok(PartsAsked::Rows),
+        (_, Some((parts, layer))) => given(parts, layer).ok_or_else(usage),
+        _ => Err(usage()),
+    }
+}
+
+/// A plan, with what else was possible.
+#[derive(Serialize)]
+struct Planned<'a> {
+    #[serde(flatten)]
+    plan: &'a Plan,
+    pareto: &'a [Point],
+}
+
+impl Planning {
+    fn run(self) -> anyhow::Result<()> {
+        let model = network::read(&self.model)?;
+        let align = usize::from(self.align);
+        let input = match self.input {
+            Holder::Resident => InputMode::Resident,
+            Holder::Streamed => InputMode::Streamed,
+        };
+        let search = Search { input, align, sram: self.sram, ..Search::default() };
+        let (plan, front) = match self.patches {
+            PartsAsked::None => (plan::layers(&model, align)?, Vec::new()),
+            PartsAsked::Given(patches) => (plan::parts(&model, patches, input, align)?, Vec::new()),
+            PartsAsked::Auto => plan::search(&model, search)?,
+            PartsAsked::Rows => plan::search(&model, Search { rows_only: true, ..search })?,
+        };
+        if let Some(file) = &self.svg {
+            let svg = plan::picture::svg(&plan, &inspect(&model), &front)?;
+            tersor::data::atomic::write(file, |out| out.write_all(svg.as_bytes()))?;
+        }
+        if let Some(file) = &self.out {
+            let json = serde_json::to_vec_pretty(&plan)?;
+            tersor::data::atomic::write(file, |out| out.write_all(&json))?;
+        }
+        self.output.show(&Planned { plan: &plan, pareto: &front }, || plan_table(&plan, &front))?;
+        if let Some(sram) = self.sram.filter(|&sram| plan.peak_bytes as u64 > sram) {
+            bail!(
+                "{}: the smallest plan found takes {} bytes, {sram} are allowed (try --input streamed)",
+                self.model.display(),
+                plan.peak_bytes
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Say whether a network fits a device, and with which plan
+#[derive(Args)]
+#[command(group(clap::ArgGroup::new("device").required(true).args(["board", "sram"])))]
+pub struct Fitting {
+    /// The network: .tflite, or .json/.safetensors of a graph file
+    model: PathBuf,
+    /// A known board, such as stm32f746, nrf52840 or rp2040
+    #[arg(long, value_name = "NAME", value_parser = parse_board)]
+    board: Option<Board>,
+    /// SRAM for the arena (K, KB, KiB = 1024)
+    #[arg(long, value_name = "SIZE", value_parser = quantity::parse_bytes, requires = "flash")]
+    sram: Option<u64>,
+    /// Flash for data and code
+    #[arg(long, value_name = "SIZE", value_parser = quantity::parse_bytes)]
+    flash: Option<u64>,
+    #[command(flatten)]
+    output: Output,
+}
+
+fn parse_board(name: &str) -> Result<Board, String> {
+    let names: Vec<&str> = board::BOARDS.iter().map(|b| b.name).collect();
+    board::named(name).copied().ok_or_else(|| format!("unknown board; known: {}", names.join(", ")))
+}
+
+/// A fit, with the board it is for.
+#[derive(Serialize)]
+struct Fitted<'a> {
+    board: Option<Board>,
+    estimated_seconds: Option<f64>,
+    #[serde(flatten)]
+    fit: &'a Fit,
+}
+
+impl Fitting {
+    fn run(self) -> anyhow::Result<()> {
+        let model = network::read(&self.model)?;
+        let sram = self.sram.or(self.board.map(|b| b.sram)).unwrap_or_default();
+        let flash = self.flash.or(self.board.map(|b| b.flash)).unwrap_or_default();
+        let fit = fit(&model, sram, flash)?;
+        let estimated_seconds = self.board.map(|b| b.estimated_seconds(&fit.plan));
+        let fitted = Fitted { board: self.board, estimated_seconds, fit: &fit };
+        self.output.show(&fitted, || fit_table(&fitted))?;
+        if !fit.fits {
+            bail!("{}: does not fit: {}", self.model.display(), fit.advice.join("; "));
+        }
+        Ok(())
+    }
+}
+
 /// Run a network exactly, as the reference kernels of TensorFlow Lite Micro do
 #[derive(Args)]
 pub struct Run {
@@ -74,6 +238,9 @@ pub struct Run {
     /// Write every tensor that is fed or computed to DIR/t<index>.npy
     #[arg(long, value_name = "DIR")]
     dump: Option<PathBuf>,
+    /// Execute this plan in an arena that traps any read the plan has not made valid
+    #[arg(long, value_name = "PLAN.json", conflicts_with_all = ["dump", "rounding"])]
+    plan: Option<PathBuf>,
     /// Names of the classes, one a line
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
@@ -100,7 +267,11 @@ impl Run {
         let bar = self.output.progress("running", batch.samples.len() as u64);
         let settings = Settings { keep_all: self.dump.is_some(), ..self.engine.settings() };
         let start = Instant::now();
-        let results = run::run(&model, &batch, settings, &|done| bar.set_position(done as u64))?;
+        let progress = |done| bar.set_position(done as u64);
+        let results = match &self.plan {
+            Some(file) => run::run_plan(&model, Plan::read(file)?, &batch, settings, &progress)?,
+            None => run::run(&model, &batch, settings, &progress)?,
+        };
         let seconds = start.elapsed().as_secs_f64();
         bar.finish_and_clear();
         if let Some(file) = &self.out {
@@ -252,6 +423,82 @@ fn inspection_table(found: &Inspection) -> String {
     for fault in &found.unsupported {
         let within = fault.subgraph.map_or_else(String::new, |g| format!("subgraph {g}, "));
         line("", format!("{within}operator {} ({}): {}", fault.index, fault.operator, fault.why));
+    }
+    text
+}
+
+fn plan_table(plan: &Plan, front: &[Point]) -> String {
+    let mut text = String::new();
+    // Patches and rows have hundreds of pieces, all alike; the picture and --json show them.
+    if plan.patches.is_none() {
+        let mut rows = table([">tensor", "name", ">offset", ">bytes", ">first", ">last"]);
+        for piece in &plan.tensors {
+            rows.add_row([
+                piece.index.to_string(),
+                piece.name.clone(),
+                quantity::thousands(piece.offset as u64),
+                quantity::thousands(piece.bytes as u64),
+                piece.first.to_string(),
+                piece.last.to_string(),
+            ]);
+        }
+        text = rows.trim_fmt() + "\n\n";
+    }
+    if !front.is_empty() {
+        let mut rows = table(["parts", ">bytes at least", ">extra MACs"]);
+        for point in front {
+            rows.add_row([parts(point.patches), quantity::thousands(point.estimated_bytes as u64), {
+                format!("{:.1} %", 100.0 * point.extra_macs as f64 / plan.macs.max(1) as f64)
+            }]);
+        }
+        let _ = writeln!(text, "What was possible (Pareto front):\n{}\n", rows.trim_fmt());
+    }
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<11} {value}");
+    };
+    let input = match plan.input {
+        InputMode::Resident => "input image in the arena",
+        InputMode::Streamed => "input image fed by the caller",
+    };
+    line("parts", format!("{}, {input}", parts(plan.patches)));
+    let ratio = plan.peak_bytes as f64 / plan.lower_bound_bytes.max(1) as f64;
+    let of = quantity::thousands(plan.lower_bound_bytes);
+    line("SRAM", format!("{}, {ratio:.2} of the layers' bound of {of}", quantity::bytes(plan.peak_bytes as u64)));
+    let scratch = plan.scratch.iter().map(|s| s.bytes).max().unwrap_or(0);
+    line("", format!("scratch of {} at most, counted", quantity::bytes(scratch as u64)));
+    line("Flash", format!("{} of data", quantity::bytes(plan.flash_bytes)));
+    let share = 100.0 * plan.extra_macs as f64 / plan.macs.max(1) as f64;
+    line("MACs", format!("{} + {} ({share:.1} %)", quantity::thousands(plan.macs), quantity::thousands(plan.extra_macs)));
+    text
+}
+
+fn parts(patches: Option<Patches>) -> String {
+    match patches {
+        None => "layers, whole".into(),
+        Some(p) if p.streaming => format!("rows up to operator {}", p.layer),
+        Some(p) => format!("{}x{} patches up to operator {}", p.rows, p.columns, p.layer),
+    }
+}
+
+fn fit_table(fitted: &Fitted) -> String {
+    let fit = fitted.fit;
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<11} {value}");
+    };
+    if let Some(board) = fitted.board {
+        line("board", format!("{} ({})", board.name, board.chip));
+    }
+    line("fits", if fit.fits { "yes".into() } else { "no".into() });
+    line("parts", parts(fit.plan.patches));
+    let of = |needed: u64, given: u64| format!("{} of {}", quantity::bytes(needed), quantity::bytes(given));
+    line("SRAM", of(fit.plan.peak_bytes as u64, fit.sram_bytes));
+    line("Flash", format!("{}, code estimated", of(fit.flash_needed, fit.flash_bytes)));
+    if let Some(seconds) = fitted.estimated_seconds {
+        line("latency", format!("about {} (an estimate from multiply-adds, not a measurement)", quantity::seconds(seconds)));
+    }
+    for advice in &fit.advice {
+        line("", advice.clone());
     }
     text
 }

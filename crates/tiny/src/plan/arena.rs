@@ -108,6 +108,16 @@ impl Executor {
         Arena { bytes: vec![0xa5; size], held: vec![Held::Nothing; size], started: false, high_water: 0 }
     }
 
+    /// The tensor whose bytes the arena keeps for each input of the network: its int8 form where the caller quantises.
+    pub fn stored_inputs(&self) -> Vec<TensorId> {
+        self.program.inputs.iter().map(|&b| self.program.buffers[b].tensor).collect()
+    }
+
+    /// The tensor whose bytes the arena keeps for each output of the network: its int8 form where the caller dequantises.
+    pub fn stored_outputs(&self) -> Vec<TensorId> {
+        self.program.outputs.iter().map(|&b| self.program.buffers[b].tensor).collect()
+    }
+
     fn fault(&self, why: String) -> Error {
         Error::Plan { network: self.plan.file.clone(), why }
     }

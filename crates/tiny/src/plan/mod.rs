@@ -16,9 +16,11 @@
 //! | `placement.rs` | offsets |
 //! | `search.rs` | which split, and which parts |
 //! | [`arena`] | a plan executed, and watched |
+//! | [`picture`] | a plan drawn |
 
 pub mod arena;
 mod overlap;
+pub mod picture;
 mod placement;
 mod program;
 mod search;
@@ -208,7 +210,7 @@ fn placed(network: &Network, program: &Program, schedule: &Schedule, how: How, t
         }));
     }
     let problem = Problem::new(items.clone(), &allowances, how.align);
-    let placement = problem.solve(bound, tries);
+    let placement = problem.solve(bound, tries, schedule.cut);
     // Scratch that the offsets made needless is dropped.
     let meets = |at: usize| {
         let step = &schedule.steps[at];

@@ -1,7 +1,7 @@
 //! Offsets: where in the arena each piece lies.
 //!
-//! First fit in many orders: by size, by time, then orders a few swaps away from the best. The lower bound (the bytes that
-//! some step must hold) ends the search early.
+//! First fit in many orders: by size, by time, then orders a move away from the best. The lower bound (the bytes that some
+//! step must hold) ends the search early.
 
 use std::collections::HashMap;
 
@@ -74,10 +74,9 @@ impl Problem {
             })
     }
 
-    /// First fit in the given order of items.
-    fn place(&self, order: &[usize]) -> Placement {
-        let mut offsets = vec![usize::MAX; self.items.len()];
-        let mut peak = 0;
+    /// First fit of `order` around the items that have their place already.
+    fn place(&self, fixed: &Placement, order: &[usize]) -> Placement {
+        let Placement { mut offsets, mut peak } = fixed.clone();
         let mut candidates = Vec::new();
         for &i in order {
             candidates.clear();
@@ -99,6 +98,7 @@ impl Problem {
                 }
             }
             candidates.sort_unstable();
+            candidates.dedup();
             let fits =
                 |at: usize| self.meets[i].iter().all(|&j| offsets[j] == usize::MAX || self.apart(i, at, j, offsets[j]));
             let at = candidates.iter().copied().find(|&at| fits(at)).unwrap_or(0);
@@ -117,11 +117,21 @@ impl Problem {
         at - at % self.align
     }
 
-    /// The best placement found within `tries` orders; stops at `bound`.
-    pub fn solve(&self, bound: usize, tries: usize) -> Placement {
-        let n = self.items.len();
+    /// The best placement found; stops at `bound`.
+    ///
+    /// What lives at step `cut` or later is placed first, and well: it is what the network does whole. The pieces of
+    /// parts, of which there are many and all alike, then fit around it.
+    pub fn solve(&self, bound: usize, tries: usize, cut: usize) -> Placement {
+        let nothing = Placement { offsets: vec![usize::MAX; self.items.len()], peak: 0 };
+        let (rest, parts): (Vec<usize>, Vec<usize>) = (0..self.items.len()).partition(|&i| self.items[i].last >= cut);
+        let rest = self.improve(&nothing, &rest, bound, tries);
+        self.improve(&rest, &parts, bound, tries)
+    }
+
+    /// First fit in several orders, then in orders a move away from the best.
+    fn improve(&self, fixed: &Placement, which: &[usize], bound: usize, tries: usize) -> Placement {
         let sorted = |key: &dyn Fn(usize) -> (i64, i64)| {
-            let mut order: Vec<usize> = (0..n).collect();
+            let mut order = which.to_vec();
             order.sort_by_key(|&i| key(i));
             order
         };
@@ -136,35 +146,35 @@ impl Problem {
             sorted(&|i| (-last(i), -bytes(i))),
             sorted(&|i| (-(bytes(i) * (last(i) - first(i) + 1)), first(i))),
         ];
-        let mut best: Option<(Vec<usize>, Placement)> = None;
-        for order in starts {
-            let placement = self.place(&order);
-            if best.as_ref().is_none_or(|(_, b)| placement.peak < b.peak) {
-                best = Some((order, placement));
-            }
-        }
-        let Some((mut order, mut best)) = best else { return Placement { offsets: Vec::new(), peak: 0 } };
-        // A small linear congruential sequence: the plan must not depend on the machine.
+        let placed = starts.into_iter().map(|order| (self.place(fixed, &order), order));
+        let Some((mut best, mut order)) = placed.min_by_key(|(placement, _)| placement.peak) else {
+            return fixed.clone();
+        };
+        // A fixed sequence: the plan must not depend on the machine.
         let mut state = 0x9e37_79b9_7f4a_7c15u64;
         let mut next = |below: usize| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize % below.max(1)
         };
-        for _ in 0..tries {
-            if best.peak <= bound || n < 2 {
+        let n = which.len();
+        // The time that a try takes grows with the square of the items.
+        for _ in 0..tries.min(20_000_000 / n.max(1).pow(2) + 20) {
+            if best.peak <= bound.max(fixed.peak) || n < 2 {
                 break;
             }
-            // What lies highest is what must come earlier; now and then anything moves.
-            let top = (0..n).filter(|&i| best.offsets[i] + self.items[i].bytes == best.peak).min().unwrap_or(0);
+            // What lies highest must come earlier, or what it avoids must; now and then anything moves.
+            let top = order.iter().position(|&i| best.offsets[i] + self.items[i].bytes == best.peak).unwrap_or(0);
+            let neighbours: Vec<usize> = (0..n).filter(|&k| self.meets[order[top]].contains(&order[k])).collect();
             let from = match next(3) {
                 0 => next(n),
-                _ => order.iter().position(|&i| i == top).unwrap_or(0),
+                1 => top,
+                _ if neighbours.is_empty() => top,
+                _ => neighbours[next(neighbours.len())],
             };
-            let to = next(n);
             let mut trial = order.clone();
             let moved = trial.remove(from);
-            trial.insert(to, moved);
-            let placement = self.place(&trial);
+            trial.insert(next(n), moved);
+            let placement = self.place(fixed, &trial);
             if placement.peak <= best.peak {
                 (order, best) = (trial, placement);
             }

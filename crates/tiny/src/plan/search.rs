@@ -31,11 +31,13 @@ pub struct Search {
     pub sram: Option<u64>,
     /// Extra multiply-adds allowed, as a share of the network's.
     pub extra: f64,
+    /// Row streaming only.
+    pub rows_only: bool,
 }
 
 impl Default for Search {
     fn default() -> Self {
-        Self { input: InputMode::Resident, align: 4, sram: None, extra: 0.10 }
+        Self { input: InputMode::Resident, align: 4, sram: None, extra: 0.10, rows_only: false }
     }
 }
 
@@ -127,12 +129,15 @@ pub fn search(network: &Network, how: Search) -> Result<(Plan, Vec<Point>), Erro
     let macs: u64 = program.ops.iter().map(|op| op.macs).sum();
     let whole = stage::layers(&program);
     let layers_point = Point { patches: None, estimated_bytes: estimate(&program, &whole), extra_macs: 0 };
-    let mut points: Vec<(Option<Candidate>, Point)> = vec![(None, layers_point)];
+    let mut points: Vec<(Option<Candidate>, Point)> = Vec::new();
+    if !how.rows_only {
+        points.push((None, layers_point));
+    }
     for split in stage::splits(&program) {
         let buffer = &program.buffers[split.buffer];
         let grids = (1..=MOST_PATCHES.min(buffer.height))
             .flat_map(|r| (1..=MOST_PATCHES.min(buffer.width)).map(move |c| Parts::Grid(r, c)))
-            .filter(|&g| g != Parts::Grid(1, 1));
+            .filter(|&g| g != Parts::Grid(1, 1) && !how.rows_only);
         for parts in grids.chain([Parts::Rows]) {
             let candidate = Candidate { split, parts };
             let schedule = candidate.schedule(&program, how.input);
@@ -181,7 +186,8 @@ pub fn search(network: &Network, how: Search) -> Result<(Plan, Vec<Point>), Erro
             best = Some(plan);
         }
     }
-    let best = best.ok_or_else(|| Error::Plan { network: network.name.clone(), why: "it has no operators".into() })?;
+    let best = best
+        .ok_or_else(|| Error::Plan { network: network.name.clone(), why: "no operator of it can be split".into() })?;
     Ok((best, front(&points)))
 }
 

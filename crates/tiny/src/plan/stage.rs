@@ -35,6 +35,8 @@ pub(super) struct Schedule {
     pub steps: Vec<Step>,
     /// Multiply-adds of all steps.
     pub macs: u64,
+    /// The first step after the parts.
+    pub cut: usize,
 }
 
 /// Where a network is split: the first `ops` operators run in parts, the rest whole.
@@ -117,6 +119,7 @@ pub(super) fn parts(program: &Program, split: Split, parts: Parts, streamed: boo
         }
         Parts::Rows => rings(program, split, output, &mut whole, &mut schedule),
     }
+    schedule.cut = schedule.steps.len();
     whole.run(&mut schedule, split.ops);
     whole.finish(&mut schedule);
     schedule
@@ -281,22 +284,33 @@ fn rings(program: &Program, split: Split, output: usize, whole: &mut Whole, sche
         }
     }
     let mut held = whole.pieces.clone();
-    let mut hold = |schedule: &mut Schedule, b: usize, at: usize| {
-        *held[b].get_or_insert_with(|| {
-            let buffer = &program.buffers[b];
-            add(schedule, buffer, b, buffer.whole(), ring[b].min(buffer.height), at)
-        })
-    };
     for (op, y) in order {
         let operator = &ops[op];
         let at = schedule.steps.len();
-        let reads: Vec<usize> = operator.reads.iter().map(|&b| hold(schedule, b, at)).collect();
-        let write = if operator.writes[0] == split.buffer { output } else { hold(schedule, operator.writes[0], at) };
+        let written = operator.writes[0];
+        let buffer = &program.buffers[written];
+        let out = Rect { rows: [y, y + 1], columns: [0, buffer.width] };
+        for &b in &operator.reads {
+            if held[b].is_none() {
+                let buffer = &program.buffers[b];
+                held[b] = Some(add(schedule, buffer, b, buffer.whole(), ring[b].min(buffer.height), at));
+            }
+        }
+        // A row of which no other is kept beside it is a piece of its own: it lives from its writer to its reader, and
+        // rows of different tensors take turns in the same bytes.
+        if written == split.buffer {
+            held[written] = Some(output);
+        } else if ring[written] == 1 {
+            held[written] = Some(add(schedule, buffer, written, out, 1, at));
+        } else if held[written].is_none() {
+            held[written] = Some(add(schedule, buffer, written, buffer.whole(), ring[written].min(buffer.height), at));
+        }
+        let piece = |b: usize| held[b].expect("what is read was written or fed");
+        let reads: Vec<usize> = operator.reads.iter().map(|&b| piece(b)).collect();
+        let write = piece(written);
         for &p in reads.iter().chain([&write]) {
             schedule.pieces[p].last = schedule.pieces[p].last.max(at);
         }
-        let buffer = &program.buffers[operator.writes[0]];
-        let out = Rect { rows: [y, y + 1], columns: [0, buffer.width] };
         schedule.macs += share(operator.macs, out, buffer);
         schedule.steps.push(Step { op, out, reads, writes: vec![write] });
     }
