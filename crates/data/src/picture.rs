@@ -15,10 +15,10 @@ use image::{DynamicImage, ImageDecoder, ImageEncoder, ImageReader, Limits};
 use crate::{Error, atomic};
 
 /// The most pixels that are decoded.
-pub const MOST_PIXELS: u64 = 100_000_000;
+pub const MOST_PIXELS: u64 = 40_000_000;
 
 /// The most bytes that a decoder may ask for at once: what a hostile header can cost.
-pub const MOST_BYTES: u64 = 192 << 20;
+pub const MOST_BYTES: u64 = 128 << 20;
 
 /// A picture: rows from the top, pixels from the left, three bytes (red, green, blue) each.
 #[derive(Clone, PartialEq, Eq)]

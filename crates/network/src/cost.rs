@@ -19,12 +19,13 @@ pub fn macs(graph: &Graph, node: &Node) -> u64 {
     }
 }
 
-/// Elementary steps of one node on the reference engine: multiply-adds, elements pooled, elements written.
+/// Elementary steps of one node on the reference engine: multiply-adds, elements pooled, read and written.
 ///
 /// An estimate from above, so that a small hostile file cannot ask for a day of work unnoticed.
 pub fn steps(graph: &Graph, node: &Node) -> u64 {
     let tensor = |t: Option<TensorId>| t.map(|t| &graph.tensors[t]);
     let output: u64 = node.outputs.iter().map(|&t| graph.tensors[t].len() as u64).sum();
+    let input: u64 = node.inputs.iter().flatten().map(|&t| graph.tensors[t].len() as u64).sum();
     let pooled = match (&node.operator, tensor(node.inputs.first().copied().flatten())) {
         (Operator::AveragePool2d(pool) | Operator::MaxPool2d(pool), Some(input)) => {
             let along = |i: usize| pool.kernel[i].min(input.shape.get(i + 1).copied().unwrap_or(1)) as u64;
@@ -32,22 +33,18 @@ pub fn steps(graph: &Graph, node: &Node) -> u64 {
         }
         _ => 0,
     };
-    macs(graph, node).saturating_add(pooled).saturating_add(output)
+    macs(graph, node).saturating_add(pooled).saturating_add(output).saturating_add(input)
 }
 
 /// Weights and biases of one node, in elements.
 pub fn parameters(graph: &Graph, node: &Node) -> u64 {
-    trained(node).filter_map(|t| graph.tensors[t].constant.as_ref()).map(|c| c.len() as u64).sum()
+    trained(node).filter_map(|t| stored(graph, t)).map(|t| graph.tensors[t].len() as u64).sum()
 }
 
 /// Bytes of Flash that one node's data takes in firmware: weights, biases, and for quantised weights a 32-bit
 /// multiplier and an 8-bit shift per output channel. Code is not counted, nor shapes and the like, which become code.
 pub fn flash_bytes(graph: &Graph, node: &Node) -> u64 {
-    let data: u64 = trained(node)
-        .map(|t| &graph.tensors[t])
-        .filter(|tensor| tensor.constant.is_some())
-        .map(|tensor| tensor.bytes())
-        .sum();
+    let data: u64 = trained(node).filter_map(|t| stored(graph, t)).map(|t| graph.tensors[t].bytes()).sum();
     let quantized = node.inputs.get(1).copied().flatten().is_some_and(|w| graph.tensors[w].quantization.is_some());
     let channels = match node.operator {
         Operator::Conv2d { .. } | Operator::DepthwiseConv2d { .. } | Operator::FullyConnected { .. } if quantized => {
@@ -56,6 +53,17 @@ pub fn flash_bytes(graph: &Graph, node: &Node) -> u64 {
         _ => 0,
     };
     data + 5 * channels
+}
+
+/// The constant behind an operand: itself, or what a DEQUANTIZE (of float16 weights, say) makes it from.
+fn stored(graph: &Graph, t: TensorId) -> Option<TensorId> {
+    if graph.tensors[t].constant.is_some() {
+        return Some(t);
+    }
+    let writer = graph.nodes.iter().find(|node| node.outputs.contains(&t))?;
+    let input = writer.inputs.first().copied().flatten()?;
+    let unpacks = writer.operator == Operator::Dequantize && graph.tensors[input].constant.is_some();
+    unpacks.then_some(input)
 }
 
 /// The operands that training set: weights, biases, slopes, and constants of arithmetic.

@@ -27,10 +27,12 @@ pub enum Error {
         why: String,
     },
     /// An operator cannot be computed.
-    #[error("{network}: operator {index} ({operator}): {why}")]
+    #[error("{network}: {within}operator {index} ({operator}): {why}")]
     Operator {
         /// The file's name.
         network: String,
+        /// The subgraph, if it is not the main one: `subgraph 1, `.
+        within: String,
         /// Position in its graph.
         index: usize,
         /// TensorFlow Lite's name.

@@ -113,6 +113,12 @@ impl Tensor {
     }
 }
 
+/// The elements of a shape; `None` if they would take more than 2^40 bytes, so that sums over a file cannot overflow.
+pub(crate) fn count_elements(shape: &[usize]) -> Option<u64> {
+    const MOST: u64 = (1 << 40) / 8;
+    shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64).filter(|n| *n <= MOST))
+}
+
 /// What a tensor holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TensorKind {

@@ -16,7 +16,7 @@ use tersor_kernels::layout;
 use tersor_kernels::window::Padding;
 
 use crate::error::Error;
-use crate::graph::{Arithmetic, Graph, Network, Node, Quantization, Tensor, TensorId, TensorKind};
+use crate::graph::{Arithmetic, Graph, Network, Node, Quantization, Tensor, TensorId, TensorKind, count_elements};
 use crate::operator::Operator;
 
 /// The JSON: convolutions in order, and how blocks of them are joined.
@@ -96,6 +96,10 @@ pub fn from_bytes(name: &str, graph: Option<&[u8]>, weights: &[u8]) -> Result<Ne
     let graph: GraphFile = graph.map_err(|e| malformed("the graph", e.to_string()))?;
     let builder = Builder { weights, graph: Graph::default() };
     let built = builder.build(&graph).map_err(|(place, why)| malformed(&place, why))?;
+    for (i, tensor) in built.tensors.iter().enumerate() {
+        let why = || format!("shape {:?} claims more than 2^40 bytes", tensor.shape);
+        count_elements(&tensor.shape).ok_or_else(|| malformed(&format!("tensor {i} ({})", tensor.name), why()))?;
+    }
     Ok(Network { name: name.into(), description: graph.model, graphs: vec![built], arithmetic: Arithmetic::Float })
 }
 
@@ -119,7 +123,8 @@ impl Builder<'_> {
             let fault = |why: String| (format!("block {b}"), why);
             let start = *block.convs.first().ok_or_else(|| fault("it has no convolutions".into()))?;
             let contiguous = block.convs.iter().enumerate().all(|(i, &c)| Some(c) == start.checked_add(i));
-            if start < next || !contiguous || start + block.convs.len() > file.convs.len() {
+            let end = start.checked_add(block.convs.len()).filter(|&end| end <= file.convs.len());
+            if start < next || !contiguous || end.is_none() {
                 return Err(fault(format!("convolutions {:?} are not the next of {}", block.convs, file.convs.len())));
             }
             for conv in &file.convs[next..start] {

@@ -8,7 +8,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let Some(file) = tersor_data::shared::file("tiny/autoencoder_ad_int8.tflite") else { return Ok(()) };
 //! let network = tflite::read(file)?;
-//! assert_eq!(liveness::as_it_stands(&network).bound_bytes, 768);
+//! assert_eq!(liveness::as_it_stands(&network, network.main()).bound_bytes, 768);
 //!
 //! let engine = Reference::prepare(&network, Options::default())?;
 //! let silence = tersor_data::Array::new([1, 640], vec![0i8; 640].into()).unwrap();

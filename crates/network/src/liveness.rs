@@ -43,12 +43,24 @@ pub fn lifetimes(graph: &Graph) -> Vec<Option<Lifetime>> {
             life.last = end;
         }
     }
-    for (life, tensor) in lives.iter_mut().zip(&graph.tensors) {
-        if tensor.constant.is_some() {
+    for (life, constant) in lives.iter_mut().zip(constants(graph)) {
+        if constant {
             *life = None;
         }
     }
     lives
+}
+
+/// Which tensors hold the same values in every run: constants, and what is computed from them alone.
+fn constants(graph: &Graph) -> Vec<bool> {
+    let mut constant: Vec<bool> = graph.tensors.iter().map(|t| t.constant.is_some()).collect();
+    for node in &graph.nodes {
+        let mut operands = node.inputs.iter().flatten().peekable();
+        if node.operator.is_pure() && operands.peek().is_some() && operands.all(|&t| constant[t]) {
+            node.outputs.iter().for_each(|&t| constant[t] = true);
+        }
+    }
+    constant
 }
 
 /// Bytes of activations that must be held at once.
@@ -70,9 +82,8 @@ impl Memory {
     }
 }
 
-/// Memory of the main graph exactly as the file stands: every tensor is stored, none shares.
-pub fn as_it_stands(network: &Network) -> Memory {
-    let graph = network.main();
+/// Memory of one graph exactly as the file stands: every tensor is stored, none shares. The network's variables count.
+pub fn as_it_stands(network: &Network, graph: &Graph) -> Memory {
     let buffers = lifetimes(graph).into_iter().zip(&graph.tensors);
     let buffers = buffers.filter_map(|(life, tensor)| Some((life?, tensor.bytes())));
     Memory::of(sum_over_nodes(graph.nodes.len(), buffers, state_bytes(network)))
@@ -209,6 +220,11 @@ impl Buffers {
         let operands = if element_wise { node.inputs.len() } else { 1 };
         node.inputs[..operands.min(node.inputs.len())].iter().flatten().any(|&input| {
             let from = self.of[input];
+            // With a multiplier, one channel becomes several, which do not fit where it was.
+            let channels = |t: TensorId| graph.tensors[t].shape.last();
+            if !element_wise && channels(input) != channels(output) {
+                return false;
+            }
             let dies = self.lives[from].is_some_and(|life| life.last == at) && !graph.outputs.contains(&input);
             let fits =
                 if element_wise { self.bytes[from] == self.bytes[to] } else { self.bytes[from] >= self.bytes[to] };

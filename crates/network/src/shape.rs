@@ -17,6 +17,11 @@ pub struct Operand<'a> {
     pub constant: Option<&'a Elements>,
 }
 
+/// Most parts of a SPLIT or an UNPACK: a hostile count must not be believed.
+const MOST_PARTS: usize = 1 << 16;
+/// Longest side of a resized image.
+const LONGEST_SIDE: usize = 1 << 16;
+
 /// The shapes that `operator` gives; `None` if its operands do not determine them (variables, unknown operators).
 ///
 /// # Errors
@@ -96,6 +101,9 @@ pub fn infer(operator: &Operator, operands: &[Option<Operand>]) -> Result<Option
             let &[height, width] = size.as_slice() else {
                 return Err(format!("the new size has {} numbers", size.len()));
             };
+            if height > LONGEST_SIDE || width > LONGEST_SIDE {
+                return Err(format!("an image of {height}x{width} is too large"));
+            }
             one(vec![images, height, width, channels])
         }
         Operator::Pad | Operator::PadV2 => {
@@ -165,8 +173,7 @@ pub fn infer(operator: &Operator, operands: &[Option<Operand>]) -> Result<Option
             let at = axis(i64::from(*at), x.len())?;
             let mut part = x.to_vec();
             let count = part.remove(at);
-            // As many outputs as the axis is long; a hostile length must not be believed.
-            if count > 1 << 16 {
+            if count > MOST_PARTS {
                 return Err(format!("an axis of length {count} cannot be unpacked"));
             }
             Ok(Some(vec![part; count]))
@@ -390,6 +397,7 @@ pub(crate) fn split<'a>(
         _ => Err("the axis is not one number".to_string()),
     };
     match (operator, operands) {
+        (Operator::Split { parts }, _) if *parts > MOST_PARTS => Err(format!("{parts} parts are too many")),
         (Operator::Split { parts }, &[Some(at), Some(input)]) => {
             let axis = axis(one(at)?, input.shape.len())?;
             let n = input.shape[axis];

@@ -10,6 +10,11 @@ use tersor_network::{Network, Tensor, TensorId};
 
 use crate::error::Error;
 
+/// Samples that run at once; each is an array of its own.
+const MOST_SAMPLES: usize = 1 << 18;
+/// Pixels of an input that a picture is stretched to.
+const MOST_PIXELS: usize = 1 << 22;
+
 /// Samples for a network, each a value for every tensor that is fed.
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -108,6 +113,12 @@ fn samples(network: &Network, t: TensorId, array: Array) -> Result<(TensorId, Ve
     };
     let shape = &graph.tensors[t].shape;
     let one: usize = shape.iter().product();
+    if elements.len() / one.max(1) > MOST_SAMPLES {
+        return Err(format!(
+            "holds {} samples; at most {MOST_SAMPLES} run at once, split the file",
+            elements.len() / one
+        ));
+    }
     if one == 0 || elements.is_empty() || !elements.len().is_multiple_of(one) {
         let asked = format!("the input {} takes {one} elements (shape {shape:?}) or a multiple", input.name);
         return Err(format!("holds {} elements (shape {:?}); {asked}", elements.len(), array.shape()));
@@ -121,7 +132,9 @@ fn mismatch(input: &Tensor, found: ElementType) -> String {
         (Some(ElementType::I8), ElementType::U8) => {
             "; give the picture itself, or `(x.astype(numpy.int16) - 128).astype(numpy.int8)` if that is its meaning"
         }
-        (Some(ElementType::I8 | ElementType::F32), ElementType::F64) => "; convert with `x.astype(numpy.float32)`",
+        (Some(ElementType::I8 | ElementType::F32), ElementType::F64 | ElementType::F16) => {
+            "; convert with `x.astype(numpy.float32)`"
+        }
         _ => "",
     };
     format!("holds {found}, the input {} takes {}{hint}", input.name, input.kind)
@@ -132,7 +145,8 @@ pub fn quantized_input(network: &Network, t: TensorId) -> Option<TensorId> {
     let graph = network.main();
     let first = graph.nodes.first()?;
     let output = *first.outputs.first()?;
-    let quantizes = first.operator == Operator::Quantize && first.inputs.first() == Some(&Some(t));
+    let readers = graph.nodes.iter().filter(|node| node.inputs.contains(&Some(t))).count();
+    let quantizes = first.operator == Operator::Quantize && first.inputs.first() == Some(&Some(t)) && readers == 1;
     (quantizes && graph.tensors[output].element_type() == Some(ElementType::I8)).then_some(output)
 }
 
@@ -162,7 +176,7 @@ pub fn from_picture(network: &Network, file: &Path, picture: &Picture, by: Norma
     let &[1, height, width, channels @ (1 | 3)] = input.shape.as_slice() else {
         return Err(fault(format!("a picture does not fit an input of shape {:?}; give an .npy", input.shape)));
     };
-    if height.saturating_mul(width) > 1 << 26 {
+    if height.saturating_mul(width) > MOST_PIXELS {
         return Err(fault(format!("pictures are not stretched to {width}x{height}")));
     }
     let resized = picture.resized(width, height);

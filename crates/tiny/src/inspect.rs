@@ -85,7 +85,7 @@ pub struct TensorReport {
 /// Inspects the main graph of `network`.
 pub fn inspect(network: &Network) -> Inspection {
     let graph = network.main();
-    let (stands, in_place) = (liveness::as_it_stands(network), liveness::in_place(network));
+    let (stands, in_place) = (liveness::as_it_stands(network, graph), liveness::in_place(network));
     let unsupported = reference::unsupported(network);
     let operators: Vec<OperatorReport> = graph
         .nodes

@@ -193,24 +193,41 @@ fn stacked(samples: Vec<Array>) -> Array {
     Array::new(shape, all).expect("samples of a tensor are alike")
 }
 
+/// Checks that the outputs of `network` can be written to `file`, before the work is done.
+///
+/// # Errors
+/// [`Error::Output`] if the suffix does not fit the number of outputs, or the folder does not exist.
+pub fn check_output(network: &Network, file: &Path) -> Result<(), Error> {
+    let fault = |why: String| Error::Output { file: file.into(), why };
+    let suffix = file.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let outputs = network.main().outputs.len();
+    if !["npy", "npz"].contains(&suffix.as_str()) {
+        return Err(fault("outputs are written as .npy or .npz".into()));
+    }
+    if suffix == "npy" && outputs != 1 {
+        return Err(fault(format!("the network has {outputs} outputs; write them to an .npz")));
+    }
+    match file.parent() {
+        Some(folder) if folder != Path::new("") && !folder.is_dir() => {
+            Err(fault(format!("the folder {} does not exist", folder.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Writes the outputs: `.npy` for one, `.npz` with `out0`, `out1`, … for one or several.
 ///
 /// # Errors
-/// [`Error::Output`] if the suffix does not fit the number of outputs.
-pub fn write_outputs(results: &Results, file: &Path) -> Result<(), Error> {
-    let suffix = file.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    match (suffix, results.outputs.as_slice()) {
-        ("npy", [(_, output)]) => npy::write(file, output)?,
-        ("npz", outputs) => {
-            let named: Vec<(String, &Array)> =
-                outputs.iter().enumerate().map(|(i, (_, array))| (format!("out{i}"), array)).collect();
-            npz::write(file, &named)?;
-        }
-        ("npy", outputs) => {
-            let why = format!("the network has {} outputs; write them to an .npz", outputs.len());
-            return Err(Error::Output { file: file.into(), why });
-        }
-        _ => return Err(Error::Output { file: file.into(), why: "outputs are written as .npy or .npz".into() }),
+/// As [`check_output`], and [`Error::Data`] if the file cannot be written.
+pub fn write_outputs(network: &Network, results: &Results, file: &Path) -> Result<(), Error> {
+    check_output(network, file)?;
+    if let ([(_, output)], true) =
+        (results.outputs.as_slice(), file.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")))
+    {
+        npy::write(file, output)?;
+    } else {
+        let named = results.outputs.iter().enumerate().map(|(i, (_, array))| (format!("out{i}"), array));
+        npz::write(file, &named.collect::<Vec<_>>())?;
     }
     Ok(())
 }

@@ -11,6 +11,9 @@ use crate::error::Error;
 use crate::input::{self, Batch};
 use crate::run::{self, Settings};
 
+/// Bytes that the arrays of one archive of goldens may take.
+const MOST_BYTES: usize = 160 << 20;
+
 /// Arrays to be held against a network: an `.npz`, or a folder of `.npy`.
 #[derive(Debug, Clone)]
 pub struct Golden {
@@ -50,6 +53,8 @@ pub struct Comparison {
     pub name: String,
     /// The golden array.
     pub array: String,
+    /// Samples compared; a golden array may hold fewer than the input.
+    pub samples: usize,
     /// Values compared.
     pub values: usize,
     /// Values that differ.
@@ -90,10 +95,17 @@ impl Golden {
             arrays
         } else {
             let archive = npz::open(path)?;
-            let mut arrays = BTreeMap::new();
+            let (mut arrays, mut held) = (BTreeMap::new(), 0);
             for (name, array) in archive.arrays() {
                 match array {
-                    Ok(array) => drop(arrays.insert(name.to_string(), array)),
+                    Ok(array) => {
+                        held += array.len() * array.element_type().bytes();
+                        if held > MOST_BYTES {
+                            let why = format!("holds more than {MOST_BYTES} bytes of arrays; give fewer");
+                            return Err(Error::Golden { file: path.into(), why });
+                        }
+                        arrays.insert(name.to_string(), array);
+                    }
                     Err(tersor_data::Error::Dtype { .. }) => {}
                     Err(e) => return Err(e.into()),
                 }
@@ -177,6 +189,7 @@ impl Golden {
                 (Some(t), _) if t < graph.tensors.len() => expected.push((t, name, array)),
                 (Some(t), _) => return Err(self.fault(format!("{name}: the network has no tensor {t}"))),
                 (_, Some(i)) if i < graph.outputs.len() => expected.push((graph.outputs[i], name, array)),
+                (_, Some(i)) => return Err(self.fault(format!("{name}: the network has no output {i}"))),
                 _ => {}
             }
         }
@@ -208,7 +221,10 @@ impl Golden {
 
 /// The index in `t<index>`.
 fn tensor_index(name: &str) -> Option<TensorId> {
-    name.strip_prefix('t')?.parse().ok()
+    // Exactly as written by a dump: `t01` is some other name.
+    let digits = name.strip_prefix('t')?;
+    let index: TensorId = digits.parse().ok()?;
+    (index.to_string() == digits).then_some(index)
 }
 
 fn takes_bytes(network: &Network, t: TensorId) -> bool {
@@ -236,6 +252,9 @@ pub fn verify(
         let tensor = &graph.tensors[t];
         let one = tensor.len().max(1);
         let samples = array.len() / one;
+        if array.is_empty() {
+            return Err(golden.fault(format!("{name} is empty")));
+        }
         if Some(array.element_type()) != tensor.element_type() || samples * one != array.len() {
             let found = format!("{} {:?}", array.element_type(), array.shape());
             return Err(golden.fault(format!("{name} is {found}, tensor {t} is {} {:?}", tensor.kind, tensor.shape)));
@@ -275,6 +294,7 @@ pub fn verify(
                 tensor: t,
                 name: name.clone(),
                 array: array_name.clone(),
+                samples: array.len() / graph.tensors[t].len().max(1),
                 values: array.len(),
                 differing,
             });
@@ -289,14 +309,22 @@ pub fn verify(
 
 /// How many of the expected values differ, and the first of them.
 fn differences(expected: &Elements, got: &Elements, tolerance: f64) -> (usize, Option<usize>) {
-    let differs = |&i: &usize| {
-        let (e, g) = (value(expected, i), value(got, i));
-        let alike = e == g || (e.is_nan() && g.is_nan()) || (e - g).abs() <= tolerance;
-        !alike
-    };
-    let mut differing = (0..expected.len()).filter(differs);
+    let mut differing = (0..expected.len()).filter(|&i| !alike(expected, got, i, tolerance));
     let first = differing.next();
     (first.map_or(0, |_| 1 + differing.count()), first)
+}
+
+/// Whether value `i` is the same: the same bits without a tolerance, else no further apart than it.
+fn alike(expected: &Elements, got: &Elements, i: usize, tolerance: f64) -> bool {
+    let same_bits = match (expected, got) {
+        (Elements::F32(e), Elements::F32(g)) => e[i].to_bits() == g[i].to_bits(),
+        (Elements::F64(e), Elements::F64(g)) => e[i].to_bits() == g[i].to_bits(),
+        (Elements::F16(e), Elements::F16(g)) => e[i].to_bits() == g[i].to_bits(),
+        (Elements::I64(e), Elements::I64(g)) => e[i] == g[i],
+        (Elements::U64(e), Elements::U64(g)) => e[i] == g[i],
+        _ => value(expected, i) == value(got, i),
+    };
+    same_bits || tolerance > 0.0 && (value(expected, i) - value(got, i)).abs() <= tolerance
 }
 
 fn value(elements: &Elements, i: usize) -> f64 {

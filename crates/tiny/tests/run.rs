@@ -69,6 +69,16 @@ fn wake_word(name: &str) -> Result {
     let stream = run(&network, &batch, Settings::default(), &|_| ())?;
     assert_eq!(stream.outputs[0].1.elements(), expected.elements());
 
+    // The first 8 frames again: from the state that the stream left, and after a reset.
+    let first = input::from_arrays(&network, Path::new("frames.npy"), vec![golden.read(&format!("{name}_in"))?])?;
+    let mut again = batch.clone();
+    again.samples.extend_from_slice(&first.samples[..8]);
+    let again = run(&network, &again, Settings::default(), &|_| ())?;
+    let going_on = golden.read(&format!("{name}_going_on"))?;
+    assert_eq!(again.outputs[0].1.elements().slice(64, 72), *going_on.elements());
+    let after_reset = golden.read(&format!("{name}_after_reset"))?;
+    assert_eq!(stream.outputs[0].1.elements().slice(0, 8), *after_reset.elements());
+
     // A fresh state for every frame is another computation, but not for the first frame.
     let alone = run(&network, &batch, Settings { reset: true, ..Settings::default() }, &|_| ())?;
     assert_eq!(alone.outputs[0].1.elements().slice(0, 1), expected.elements().slice(0, 1));
@@ -186,11 +196,11 @@ fn several_outputs() -> Result {
     let results = run(&network, &batch, Settings { keep_all: true, ..Settings::default() }, &|_| ())?;
     let folder = tempfile::tempdir()?;
     let npz_file = folder.path().join("o.npz");
-    write_outputs(&results, &npz_file)?;
+    write_outputs(&network, &results, &npz_file)?;
     let written = npz::open(&npz_file)?;
     assert_eq!(written.names(), ["out0", "out1", "out2"]);
     assert_eq!(written.read("out1")?.shape(), [1, 8, 10, 18]);
-    assert!(matches!(write_outputs(&results, &folder.path().join("o.npy")), Err(Error::Output { .. })));
+    assert!(matches!(write_outputs(&network, &results, &folder.path().join("o.npy")), Err(Error::Output { .. })));
 
     dump(&results, &folder.path().join("dump"))?;
     let dumped = std::fs::read_dir(folder.path().join("dump"))?.count();

@@ -42,6 +42,11 @@ pub struct Multiplier {
 impl Multiplier {
     /// The nearest multiplier to `real`; below 2^−32 it is zero. `None` if `real` is not finite or is 2^30 and more.
     pub fn new(real: f64) -> Option<Self> {
+        Self::unbounded(real).filter(|m| m.shift <= 30)
+    }
+
+    /// As [`new`](Self::new), with any shift from −31 up: for formulas that bound it themselves.
+    pub(super) fn unbounded(real: f64) -> Option<Self> {
         if !real.is_finite() {
             return None;
         }
@@ -56,8 +61,7 @@ impl Multiplier {
         }
         match shift {
             ..-31 => Some(Self { mantissa: 0, shift: 0 }),
-            -31..=30 => Some(Self { mantissa: mantissa as i32, shift }),
-            31.. => None,
+            -31.. => Some(Self { mantissa: mantissa as i32, shift }),
         }
     }
 

@@ -22,7 +22,7 @@ impl Softmax {
     /// softmax(β·x) of values of scale `scale`; `None` if β·scale is not above 2^−26.
     pub fn new(beta: f32, scale: f64) -> Option<Self> {
         let real = (f64::from(beta) * scale * f64::from(1u32 << (31 - DIFFERENCE_BITS))).min(f64::from(i32::MAX));
-        let m = Multiplier::new(real).filter(|m| real > 1.0 && m.shift >= 0)?;
+        let m = Multiplier::unbounded(real).filter(|m| real > 1.0 && m.shift >= 0)?;
         let radius = f64::from((1 << DIFFERENCE_BITS) - 1) * f64::from(1 << (31 - DIFFERENCE_BITS));
         let least_difference = -((radius / 2f64.powi(m.shift)).floor() as i32);
         Some(Self { multiplier: m.mantissa, left_shift: m.shift as u32, least_difference })

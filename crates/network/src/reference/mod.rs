@@ -133,7 +133,9 @@ impl Reference {
     /// [`Error::Operator`] for the first operator that cannot be run, [`Error::Memory`] or [`Error::Work`] if a run would
     /// need more than `options` allow.
     pub fn prepare(network: &Network, options: Options) -> Result<Self, Error> {
-        let needed = liveness::as_it_stands(network).bound_bytes;
+        // An initialising graph runs while the main one holds its values.
+        let called = network.graphs[1..].iter().map(|graph| liveness::as_it_stands(network, graph).bound_bytes).max();
+        let needed = liveness::as_it_stands(network, network.main()).bound_bytes + called.unwrap_or(0);
         if needed > options.memory {
             return Err(Error::Memory { network: network.name.clone(), needed, limit: options.memory });
         }
@@ -149,6 +151,7 @@ impl Reference {
             None => Ok(Self { name: network.name.clone(), graphs, variables: preparation.variables.kinds }),
             Some(fault) => Err(Error::Operator {
                 network: network.name.clone(),
+                within: within(fault.subgraph.unwrap_or(0)),
                 index: fault.index,
                 operator: fault.operator,
                 why: fault.why,
@@ -176,8 +179,8 @@ impl Reference {
         mut watch: impl FnMut(TensorId, &Array),
     ) -> Result<Vec<Array>, Error> {
         let main = &self.graphs[0];
-        let mut values = self.execute(0, state, feed, &mut watch)?;
-        main.outputs.iter().map(|&t| self.array(main, t, values[t].take())).collect()
+        let values = self.execute(0, state, feed, &mut watch)?;
+        main.outputs.iter().map(|&t| self.array(main, t, values[t].clone())).collect()
     }
 
     fn input(&self, why: String) -> Error {
@@ -220,6 +223,7 @@ impl Reference {
             }
             let fault = |why: String| Error::Operator {
                 network: self.name.clone(),
+                within: within(index),
                 index: at,
                 operator: step.operator.clone(),
                 why,
@@ -308,11 +312,28 @@ struct Preparation<'n> {
     faults: Vec<Unsupported>,
     /// Bytes that constants computed here may still take.
     left: u64,
+    /// Elementary steps that computing them may still take.
+    steps_left: u64,
+}
+
+/// Elementary steps that computing constants may take: float16 weights and the like, not a network.
+const FOLDING_STEPS: u64 = 1 << 27;
+
+/// What stands before an operator's index in an error, if it is not of the main graph.
+fn within(graph: usize) -> String {
+    if graph == 0 { String::new() } else { format!("subgraph {graph}, ") }
 }
 
 impl<'n> Preparation<'n> {
     fn new(network: &'n Network, options: Options) -> Self {
-        Self { network, options, variables: Variables::default(), faults: Vec::new(), left: options.memory }
+        Self {
+            network,
+            options,
+            variables: Variables::default(),
+            faults: Vec::new(),
+            left: options.memory,
+            steps_left: FOLDING_STEPS,
+        }
     }
 
     /// Prepares one graph; faults are gathered, not returned.
@@ -369,6 +390,9 @@ impl<'n> Preparation<'n> {
         let bytes: u64 = node.outputs.iter().map(|&t| graph.tensors[t].bytes()).sum();
         let too_much = || format!("its constant result takes {bytes} bytes, more than a run may hold");
         self.left = self.left.checked_sub(bytes).ok_or_else(too_much)?;
+        let steps = cost::steps(graph, node);
+        let too_long = || format!("its constant result takes {steps} elementary steps, more than preparing may take");
+        self.steps_left = self.steps_left.checked_sub(steps).ok_or_else(too_long)?;
         let folded = constant_results(graph, node, kernel, constants)?;
         constants.extend(node.outputs.iter().copied().zip(folded));
         Ok(Action::Constant)
@@ -525,11 +549,29 @@ fn check_shapes(site: &Site) -> Result<(), String> {
     if let Some(tensor) = tensors.clone().find(|t| t.kind != TensorKind::Resource && t.shape.len() > 8) {
         return Err(format!("tensor {} has {} axes; at most 8 are supported", tensor.name, tensor.shape.len()));
     }
-    let computes = site.node.operator.is_pure();
-    if let Some(tensor) = tensors.clone().find(|t| computes && t.is_empty() && t.constant.is_none()) {
+    if let Some(tensor) = tensors.clone().find(|t| t.variable) {
+        return Err(format!(
+            "tensor {} keeps its values between runs, which is supported by variables only",
+            tensor.name
+        ));
+    }
+    // A list of axes may be empty; what is computed with may not.
+    let list = |t: &Tensor| t.constant.as_ref().is_some_and(|c| matches!(**c, Elements::I32(_) | Elements::I64(_)));
+    let first = site.input(0).ok().filter(|t| t.is_empty());
+    if let Some(tensor) = first.or(tensors.clone().find(|t| t.is_empty() && !list(t)))
+        && site.node.operator.is_pure()
+    {
         return Err(format!("tensor {} of shape {:?} holds nothing", tensor.name, tensor.shape));
     }
-    let Some(inferred) = inferred else { return Ok(()) };
+    let Some(inferred) = inferred else {
+        // The shape of a RESHAPE may stand in its output alone.
+        return match (&site.node.operator, site.input(0), site.output(0)) {
+            (Operator::Reshape { .. }, Ok(x), Ok(y)) if x.len() != y.len() => {
+                Err(format!("{} elements cannot take shape {:?}", x.len(), y.shape))
+            }
+            _ => Ok(()),
+        };
+    };
     if inferred.len() != site.node.outputs.len() {
         return Err(format!("{} outputs where the operands give {}", site.node.outputs.len(), inferred.len()));
     }

@@ -1,6 +1,7 @@
 //! From the bytes of a `.tflite` file to a [`Network`].
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,10 +11,7 @@ use tflite_schema as schema;
 
 use super::options::operator;
 use crate::error::Error;
-use crate::graph::{Arithmetic, Graph, Network, Node, Quantization, Tensor, TensorId, TensorKind};
-
-/// A tensor may claim at most this many bytes; sums over a file then cannot overflow.
-const MOST_TENSOR_BYTES: u64 = 1 << 40;
+use crate::graph::{Arithmetic, Graph, Network, Node, Quantization, Tensor, TensorId, TensorKind, count_elements};
 
 /// Reads a `.tflite` file.
 ///
@@ -21,8 +19,17 @@ const MOST_TENSOR_BYTES: u64 = 1 << 40;
 /// [`Error::Io`], or [`Error::Malformed`] naming the tensor or operator at fault.
 pub fn read(path: impl AsRef<Path>) -> Result<Network, Error> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|source| Error::Io { file: path.into(), source })?;
-    from_bytes(&path.display().to_string(), &bytes)
+    let name = path.display().to_string();
+    let fault = |source| Error::Io { file: path.into(), source };
+    let mut file = std::fs::File::open(path).map_err(fault)?;
+    // The first bytes say whether the rest is worth reading: it may be gigabytes of something else.
+    let mut bytes = Vec::new();
+    file.by_ref().take(8).read_to_end(&mut bytes).map_err(fault)?;
+    if bytes.len() < 8 || !schema::model_buffer_has_identifier(&bytes) {
+        return Err(not_tflite(&name));
+    }
+    file.read_to_end(&mut bytes).map_err(fault)?;
+    from_bytes(&name, &bytes)
 }
 
 /// Reads a network from the bytes of a `.tflite` file; errors call it `name`.
@@ -32,7 +39,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<Network, Error> {
 pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Network, Error> {
     let file = |why: String| Error::Malformed { network: name.into(), place: "the file".into(), why };
     if bytes.len() < 8 || !schema::model_buffer_has_identifier(bytes) {
-        return Err(file("not a TFLite file: the identifier TFL3 is missing at byte 4".into()));
+        return Err(not_tflite(name));
     }
     // Tables may share what they point to; a file whose contents add up to many times its size is a bomb.
     let verifier =
@@ -44,6 +51,11 @@ pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Network, Error> {
     }
     let reader = Reader { name, bytes, model, constants: HashMap::new() };
     reader.network()
+}
+
+fn not_tflite(name: &str) -> Error {
+    let why = "not a TFLite file: the identifier TFL3 is missing at byte 4".into();
+    Error::Malformed { network: name.into(), place: "the file".into(), why }
 }
 
 /// The verifier's messages go on with a trace of fields; the first line says what is wrong.
@@ -162,9 +174,7 @@ impl<'a> Reader<'a> {
         let shape: Option<Vec<usize>> =
             from.shape().unwrap_or_default().iter().map(|d| usize::try_from(d).ok()).collect();
         let shape = shape.ok_or_else(|| self.malformed(place.clone(), "a dimension is negative"))?;
-        let bytes =
-            shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64)).filter(|n| *n <= MOST_TENSOR_BYTES / 8);
-        if bytes.is_none() {
+        if count_elements(&shape).is_none() {
             return Err(self.malformed(place, format!("shape {shape:?} claims more than 2^40 bytes")));
         }
         let quantization = self.quantization(&place, from, &shape)?;

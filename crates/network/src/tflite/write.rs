@@ -147,6 +147,7 @@ impl<'b> Writer<'_, 'b> {
     fn node(&mut self, index: usize, node: &Node) -> Result<WIPOffset<schema::Operator<'b>>, Error> {
         let fault = |why: String| Error::Operator {
             network: self.network.name.clone(),
+            within: String::new(),
             index,
             operator: node.operator.name().into(),
             why,

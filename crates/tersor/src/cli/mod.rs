@@ -88,7 +88,8 @@ fn in_one_line(error: &anyhow::Error) -> String {
             said = format!("{said}: {cause}");
         }
     }
-    said
+    // Names in a hostile file may hold what a terminal obeys.
+    said.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

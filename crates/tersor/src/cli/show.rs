@@ -26,8 +26,8 @@ pub struct Output {
 #[derive(Debug, Clone, Args)]
 pub struct Threads {
     /// Threads to compute with; 0 takes all
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub threads: usize,
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=256))]
+    pub threads: u16,
 }
 
 impl Output {
@@ -71,7 +71,7 @@ impl Output {
 impl Threads {
     /// Makes rayon's pool as `--threads` says. Call it once, before the work.
     pub fn start(&self) -> anyhow::Result<()> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads.into()).build_global();
         pool.with_context(|| format!("{} threads cannot be started", self.threads))
     }
 }

@@ -10,9 +10,9 @@ use serde::Serialize;
 use tersor::kernels::int8::Rounding;
 use tersor::network::reference::Options;
 use tersor::network::{self, Quantization};
-use tersor::tiny::input::{self, Normalization};
 use tersor::tiny::board::{self, Board};
 use tersor::tiny::fit::{Fit, fit};
+use tersor::tiny::input::{self, Normalization};
 use tersor::tiny::inspect::{Inspection, inspect};
 use tersor::tiny::plan::{self, InputMode, Patches, Plan, Point, Search};
 use tersor::tiny::profile;
@@ -248,7 +248,7 @@ pub struct Run {
     #[arg(long, allow_negative_numbers = true)]
     mean: Option<f64>,
     /// Real step per pixel step: x = (pixel - mean) * scale (default: by the input's quantisation)
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     scale: Option<f64>,
     #[command(flatten)]
     engine: Engine,
@@ -262,6 +262,9 @@ impl Run {
     fn run(self) -> anyhow::Result<()> {
         self.threads.start()?;
         let model = network::read(&self.model)?;
+        if let Some(file) = &self.out {
+            run::check_output(&model, file)?;
+        }
         let batch = input::read(&model, &self.input, Normalization { mean: self.mean, scale: self.scale })?;
         let labels = self.labels.as_deref().map(read_labels).transpose()?.unwrap_or_default();
         let bar = self.output.progress("running", batch.samples.len() as u64);
@@ -275,7 +278,7 @@ impl Run {
         let seconds = start.elapsed().as_secs_f64();
         bar.finish_and_clear();
         if let Some(file) = &self.out {
-            run::write_outputs(&results, file)?;
+            run::write_outputs(&model, &results, file)?;
         }
         if let Some(folder) = &self.dump {
             run::dump(&results, folder)?;
@@ -385,7 +388,7 @@ fn inspection_table(found: &Inspection) -> String {
         };
         rows.add_row([
             o.index.to_string(),
-            o.operator.clone(),
+            plain(&o.operator),
             output.map_or_else(String::new, |t| format!("{} {}", t.kind, shape(&t.shape))),
             output.and_then(|t| t.quantization.as_ref()).map_or_else(String::new, meaning),
             quantity::thousands(o.macs),
@@ -400,7 +403,13 @@ fn inspection_table(found: &Inspection) -> String {
         for &t in tensors {
             let tensor = &found.tensors[t];
             let meaning = tensor.quantization.as_ref().map_or_else(String::new, |q| format!(", {}", meaning(q)));
-            let _ = writeln!(text, "{what:<11} {t} {}: {} {}{meaning}", tensor.name, tensor.kind, shape(&tensor.shape));
+            let _ = writeln!(
+                text,
+                "{what:<11} {t} {}: {} {}{meaning}",
+                plain(&tensor.name),
+                tensor.kind,
+                shape(&tensor.shape)
+            );
         }
     }
     let mut line = |name: &str, value: String| {
@@ -420,9 +429,11 @@ fn inspection_table(found: &Inspection) -> String {
         line("state", format!("{} that live between runs, counted above", quantity::bytes(found.state_bytes)));
     }
     line("runs", if found.runnable { "yes, exactly".into() } else { "no:".into() });
-    for fault in &found.unsupported {
+    for (i, fault) in found.unsupported.iter().enumerate() {
         let within = fault.subgraph.map_or_else(String::new, |g| format!("subgraph {g}, "));
-        line("", format!("{within}operator {} ({}): {}", fault.index, fault.operator, fault.why));
+        // The list of what is supported is said once.
+        let why = if i == 0 { &fault.why } else { fault.why.split("; supported:").next().unwrap_or(&fault.why) };
+        line("", format!("{within}operator {} ({}): {}", fault.index, plain(&fault.operator), plain(why)));
     }
     text
 }
@@ -435,7 +446,7 @@ fn plan_table(plan: &Plan, front: &[Point]) -> String {
         for piece in &plan.tensors {
             rows.add_row([
                 piece.index.to_string(),
-                piece.name.clone(),
+                plain(&piece.name),
                 quantity::thousands(piece.offset as u64),
                 quantity::thousands(piece.bytes as u64),
                 piece.first.to_string(),
@@ -468,7 +479,10 @@ fn plan_table(plan: &Plan, front: &[Point]) -> String {
     line("", format!("scratch of {} at most, counted", quantity::bytes(scratch as u64)));
     line("Flash", format!("{} of data", quantity::bytes(plan.flash_bytes)));
     let share = 100.0 * plan.extra_macs as f64 / plan.macs.max(1) as f64;
-    line("MACs", format!("{} + {} ({share:.1} %)", quantity::thousands(plan.macs), quantity::thousands(plan.extra_macs)));
+    line(
+        "MACs",
+        format!("{} + {} ({share:.1} %)", quantity::thousands(plan.macs), quantity::thousands(plan.extra_macs)),
+    );
     text
 }
 
@@ -495,12 +509,25 @@ fn fit_table(fitted: &Fitted) -> String {
     line("SRAM", of(fit.plan.peak_bytes as u64, fit.sram_bytes));
     line("Flash", format!("{}, code estimated", of(fit.flash_needed, fit.flash_bytes)));
     if let Some(seconds) = fitted.estimated_seconds {
-        line("latency", format!("about {} (an estimate from multiply-adds, not a measurement)", quantity::seconds(seconds)));
+        line(
+            "latency",
+            format!("about {} (an estimate from multiply-adds, not a measurement)", quantity::seconds(seconds)),
+        );
     }
     for advice in &fit.advice {
         line("", advice.clone());
     }
     text
+}
+
+/// A name from a file as a terminal may show it: no control characters, and not endless.
+fn plain(name: &str) -> String {
+    const LONGEST: usize = 700;
+    let mut shown: String = name.chars().take(LONGEST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if name.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 fn shape(shape: &[usize]) -> String {
@@ -558,7 +585,14 @@ fn run_table(ran: &Ran) -> String {
         }
     }
     for output in &report.outputs {
-        let _ = writeln!(text, "output {} {}: {} {}", output.tensor, output.name, output.kind, shape(&output.shape));
+        let _ = writeln!(
+            text,
+            "output {} {}: {} {}",
+            output.tensor,
+            plain(&output.name),
+            output.kind,
+            shape(&output.shape)
+        );
     }
     let _ = writeln!(text, "{} in {}", count(report.samples, "sample"), quantity::seconds(ran.seconds));
     text
@@ -569,8 +603,8 @@ fn verdict_table(verdict: &Verdict) -> String {
     for c in &verdict.compared {
         rows.add_row([
             c.tensor.to_string(),
-            c.name.clone(),
-            c.array.clone(),
+            plain(&c.name),
+            plain(&c.array),
             quantity::thousands(c.values as u64),
             quantity::thousands(c.differing as u64),
         ]);

@@ -8,7 +8,7 @@ use tersor_data::ElementType;
 use tersor_kernels::layout;
 use tersor_kernels::window::{Padding, Window};
 use tersor_network::operator::Operator;
-use tersor_network::{Graph, Network, Node, TensorId, liveness};
+use tersor_network::{Graph, Network, Node, TensorId, liveness, reference};
 
 use crate::error::Error;
 
@@ -123,6 +123,9 @@ impl Op {
     }
 }
 
+/// Planning goes through every pixel; networks for small devices have few.
+const MOST_BYTES: u64 = 256 << 20;
+
 /// What firmware would call, in the file's order.
 #[derive(Debug, Clone)]
 pub(super) struct Program {
@@ -140,6 +143,15 @@ impl Program {
     /// # Errors
     /// [`Error::Plan`] naming the operator that a plan cannot hold (variables, several graphs, several images).
     pub fn of(network: &Network) -> Result<Self, Error> {
+        let bytes = liveness::as_it_stands(network, network.main()).bound_bytes;
+        if bytes > MOST_BYTES {
+            let why = format!("{bytes} bytes of activations are not for a small device");
+            return Err(Error::Plan { network: network.name.clone(), why });
+        }
+        if let Some(fault) = reference::unsupported(network).into_iter().next() {
+            let why = format!("operator {} ({}): {}", fault.index, fault.operator, fault.why);
+            return Err(Error::Plan { network: network.name.clone(), why });
+        }
         Builder::new(network).build()
     }
 }
