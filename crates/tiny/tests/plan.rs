@@ -57,6 +57,9 @@ fn main() {
             });
     }
     trials
+        .needs(&["tiny/resnet8_cifar10_int8.tflite", "tiny/dscnn_kws_int8.tflite"])
+        .test("no_split_and_grid_beats_the_chosen_plan", brute_force)
+        .test("a_saved_plan_is_the_plan", saved)
         .needs(&[])
         .test("200_random_networks_give_the_same_bits_in_every_part", random_networks)
         .test("a_wrong_plan_is_trapped", wrong_plans)
@@ -270,6 +273,38 @@ impl Random {
 fn random_networks() -> Result {
     let split: usize = (0..200).into_par_iter().map(random_network).sum::<Result<usize>>()?;
     assert!(split > 5_000, "only {split} plans in parts were tried");
+    Ok(())
+}
+
+/// Every split, every grid up to 8 x 8, and rows, each placed: none that is allowed takes less than the chosen plan.
+fn brute_force() -> Result {
+    for name in ["resnet8_cifar10_int8", "dscnn_kws_int8"] {
+        let network = network(name)?;
+        for input in [InputMode::Streamed, InputMode::Resident] {
+            let (chosen, _) = plan::search(&network, Search { input, ..Search::default() })?;
+            let grids = (1..=8).flat_map(|r| (1..=8).map(move |c| (r, c, false))).chain([(1, 1, true)]);
+            for (rows, columns, streaming) in grids {
+                for layer in 0..network.main().nodes.len() {
+                    let patches = Patches { layer, rows, columns, streaming };
+                    let Ok(plan) = plan::parts(&network, patches, input, 4) else { continue };
+                    let allowed = plan.extra_macs * 10 <= plan.macs;
+                    assert!(!allowed || plan.peak_bytes >= chosen.peak_bytes, "{name}, {patches:?}, {input:?}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn saved() -> Result {
+    let network = network("resnet8_cifar10_int8")?;
+    let (plan, _) = plan::search(&network, Search { input: InputMode::Streamed, ..Search::default() })?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("plan.json");
+    std::fs::write(&file, serde_json::to_vec(&plan)?)?;
+    assert_eq!(Plan::read(&file)?, plan);
+    std::fs::write(&file, b"{\"file\": 3}")?;
+    assert!(Plan::read(&file).expect_err("no plan").to_string().contains("is no plan"));
     Ok(())
 }
 

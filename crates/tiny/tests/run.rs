@@ -8,8 +8,8 @@ use tersor_data::{Array, Elements, Picture, npy, npz, shared};
 use tersor_network::reference::Options;
 use tersor_network::{Network, tflite};
 use tersor_tiny::input::{self, Normalization};
-use tersor_tiny::run::{Results, Settings, dump, run, write_outputs};
-use tersor_tiny::{Error, network};
+use tersor_tiny::run::{Results, Settings, dump, run, run_plan, write_outputs};
+use tersor_tiny::{Error, network, plan};
 
 type Result<T = ()> = std::result::Result<T, Failure>;
 
@@ -78,6 +78,11 @@ fn wake_word(name: &str) -> Result {
     assert_eq!(again.outputs[0].1.elements().slice(64, 72), *going_on.elements());
     let after_reset = golden.read(&format!("{name}_after_reset"))?;
     assert_eq!(stream.outputs[0].1.elements().slice(0, 8), *after_reset.elements());
+
+    // The same through a plan: the state lies in the arena, and what the plan does not keep is trapped.
+    let plan = plan::layers(&network, 1)?;
+    let planned = run_plan(&network, plan, &batch, Settings::default(), &|_| ())?;
+    assert_eq!(planned.outputs, stream.outputs);
 
     // A fresh state for every frame is another computation, but not for the first frame.
     let alone = run(&network, &batch, Settings { reset: true, ..Settings::default() }, &|_| ())?;

@@ -433,7 +433,7 @@ fn inspection_table(found: &Inspection) -> String {
         let within = fault.subgraph.map_or_else(String::new, |g| format!("subgraph {g}, "));
         // The list of what is supported is said once.
         let why = if i == 0 { &fault.why } else { fault.why.split("; supported:").next().unwrap_or(&fault.why) };
-        line("", format!("{within}operator {} ({}): {}", fault.index, plain(&fault.operator), plain(why)));
+        line("", format!("{within}operator {} ({}): {}", fault.index, plain(&fault.operator), cut(why, 700)));
     }
     text
 }
@@ -520,11 +520,16 @@ fn fit_table(fitted: &Fitted) -> String {
     text
 }
 
-/// A name from a file as a terminal may show it: no control characters, and not endless.
+/// A name from a file as a table may show it: the last of several joined ones, no control characters, not endless.
 fn plain(name: &str) -> String {
-    const LONGEST: usize = 700;
-    let mut shown: String = name.chars().take(LONGEST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    if name.chars().nth(LONGEST).is_some() {
+    let last = name.rsplit(';').find(|part| !part.is_empty()).unwrap_or(name);
+    cut(last, 40)
+}
+
+/// Text from a file as a terminal may show it: no control characters, and at most `longest` characters.
+fn cut(text: &str, longest: usize) -> String {
+    let mut shown: String = text.chars().take(longest).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(longest).is_some() {
         shown.push('…');
     }
     shown

@@ -267,8 +267,16 @@ impl Executor {
                 let value = graph.nodes.iter().find(assigns)?.inputs.get(1).copied().flatten()?;
                 graph.tensors[value].constant.as_ref().map(|c| c.to_le_bytes())
             });
-            let tensor = &self.network.main().tensors[self.plan.tensors[p].index];
-            let zero = tensor.quantization.as_ref().and_then(|q| q.affine()).map_or(0, |q| q.zero_point);
+            let graph = self.network.main();
+            let handle = Some(self.plan.tensors[p].index);
+            let value = graph.nodes.iter().find_map(|n| match n.operator {
+                _ if n.inputs.first().copied().flatten() != handle => None,
+                Operator::AssignVariable => n.inputs.get(1).copied().flatten(),
+                Operator::ReadVariable => n.outputs.first().copied(),
+                _ => None,
+            });
+            let q = value.and_then(|t| graph.tensors[t].quantization.as_ref()?.affine());
+            let zero = q.map_or(0, |q| q.zero_point);
             let bytes = assigned.unwrap_or_else(|| vec![zero as u8; self.plan.tensors[p].bytes]);
             if bytes.len() != self.plan.tensors[p].bytes {
                 return Err(self.fault(format!("variable {} is initialised with another size", named.1)));

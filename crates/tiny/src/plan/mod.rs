@@ -12,6 +12,7 @@
 //! | --- | --- |
 //! | `program.rs` | what firmware would call: fused, and known to be local |
 //! | `stage.rs` | steps over pieces: layers, patches, rows |
+//! | `order.rs` | the order of operators |
 //! | `overlap.rs` | how far an output may reach into a dying operand |
 //! | `placement.rs` | offsets |
 //! | `search.rs` | which split, and which parts |
@@ -19,6 +20,7 @@
 //! | [`picture`] | a plan drawn |
 
 pub mod arena;
+mod order;
 mod overlap;
 pub mod picture;
 mod placement;

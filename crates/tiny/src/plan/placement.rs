@@ -182,3 +182,61 @@ impl Problem {
         best
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// First fit in every order: for pieces that may not overlap, one of them is optimal.
+    fn exhaustive(problem: &Problem, order: &mut Vec<usize>, from: usize, best: &mut usize) {
+        if from == order.len() {
+            let nothing = Placement { offsets: vec![usize::MAX; order.len()], peak: 0 };
+            *best = (*best).min(problem.place(&nothing, order).peak);
+            return;
+        }
+        for i in from..order.len() {
+            order.swap(from, i);
+            exhaustive(problem, order, from + 1, best);
+            order.swap(from, i);
+        }
+    }
+
+    fn items(sizes: &[(usize, usize, usize)]) -> Vec<Item> {
+        sizes.iter().map(|&(bytes, first, length)| Item { bytes, first, last: first + length }).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        #[test]
+        fn no_placement_takes_less(sizes in prop::collection::vec((1usize..50, 0usize..8, 0usize..4), 1..8)) {
+            let problem = Problem::new(items(&sizes), &[], 1);
+            let mut least = usize::MAX;
+            exhaustive(&problem, &mut (0..sizes.len()).collect(), 0, &mut least);
+            prop_assert_eq!(problem.solve(0, 4000, 0).peak, least);
+        }
+
+        #[test]
+        fn nothing_held_together_overlaps(
+            sizes in prop::collection::vec((1usize..50, 0usize..20, 0usize..6), 1..40),
+            align in 1usize..9,
+        ) {
+            let problem = Problem::new(items(&sizes), &[], align);
+            let placement = problem.solve(0, 50, 5);
+            for i in 0..sizes.len() {
+                prop_assert_eq!(placement.offsets[i] % align, 0);
+                for &j in &problem.meets[i] {
+                    prop_assert!(problem.apart(i, placement.offsets[i], j, placement.offsets[j]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_output_reaches_below_its_dying_operand() {
+        // 100 bytes in, 100 out, the output 4 bytes ahead at most: 104 in all instead of 200.
+        let items = items(&[(100, 0, 1), (100, 1, 1)]);
+        let allowance = Allowance { input: 0, output: 1, distance: 4, direction: Direction::Forward };
+        assert_eq!(Problem::new(items, &[allowance], 1).solve(0, 100, 0).peak, 104);
+    }
+}

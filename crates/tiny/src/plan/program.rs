@@ -42,7 +42,7 @@ impl Rect {
 /// What holds a tensor: bytes in the arena. Tensors that share bytes share a buffer.
 #[derive(Debug, Clone)]
 pub(super) struct Buffer {
-    /// The tensor whose bytes these are.
+    /// The tensor whose bytes these are; the handle of a variable.
     pub tensor: TensorId,
     pub height: usize,
     pub width: usize,
@@ -246,7 +246,9 @@ impl<'n> Builder<'n> {
         }
         let known = buffers.iter().position(|b| b.variable.as_ref() == Some(&named));
         let variable = known.unwrap_or_else(|| {
-            buffers.push(Buffer { variable: Some(named), ..buffer_for(graph, value) });
+            // Called by its handle: its value has another buffer.
+            let tensor = handle.unwrap_or(value);
+            buffers.push(Buffer { tensor, variable: Some(named), ..buffer_for(graph, value) });
             buffers.len() - 1
         });
         let value = buffer(graph, buffers, buffer_of, self.holder[value]);

@@ -9,7 +9,7 @@ use tersor_network::Network;
 
 use super::program::{Kind, Program};
 use super::stage::{self, Parts, Schedule, Split};
-use super::{How, InputMode, Patches, Plan, live_bytes, placed};
+use super::{How, InputMode, Patches, Plan, live_bytes, order, placed};
 use crate::error::Error;
 
 /// Largest number of patches along each side.
@@ -52,12 +52,19 @@ pub struct Point {
     pub extra_macs: u64,
 }
 
+/// What firmware would call, in the order that takes least.
+fn ordered(network: &Network) -> Result<Program, Error> {
+    let mut program = Program::of(network)?;
+    order::improve(&mut program);
+    Ok(program)
+}
+
 /// The plan of the layers, whole.
 ///
 /// # Errors
 /// [`Error::Plan`] if the network cannot be planned.
 pub fn layers(network: &Network, align: usize) -> Result<Plan, Error> {
-    let program = Program::of(network)?;
+    let program = ordered(network)?;
     let how = How { input: InputMode::Resident, patches: None, align };
     Ok(placed(network, &program, &stage::layers(&program), how, TRIES))
 }
@@ -67,7 +74,7 @@ pub fn layers(network: &Network, align: usize) -> Result<Plan, Error> {
 /// # Errors
 /// [`Error::Plan`] if the split is not legal, naming those that are.
 pub fn parts(network: &Network, patches: Patches, input: InputMode, align: usize) -> Result<Plan, Error> {
-    let program = Program::of(network)?;
+    let program = ordered(network)?;
     let splits = stage::splits(&program);
     let split = splits.iter().find(|s| program.ops[s.ops - 1].nodes.contains(&patches.layer));
     let Some(&split) = split else {
@@ -125,7 +132,7 @@ impl Candidate {
 /// # Errors
 /// [`Error::Plan`] if the network cannot be planned.
 pub fn search(network: &Network, how: Search) -> Result<(Plan, Vec<Point>), Error> {
-    let program = Program::of(network)?;
+    let program = ordered(network)?;
     let macs: u64 = program.ops.iter().map(|op| op.macs).sum();
     let whole = stage::layers(&program);
     let layers_point = Point { patches: None, estimated_bytes: estimate(&program, &whole), extra_macs: 0 };
