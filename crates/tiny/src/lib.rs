@@ -2,7 +2,7 @@
 //!
 //! A microcontroller has 64 to 512 kB of SRAM and 0.5 to 2 MB of Flash. Whoever ships a network on one must know what it
 //! is and needs, and must be able to compute it exactly as the device will. This room reads a `.tflite` (or a JSON +
-//! safetensors graph), says both, and holds values against goldens.
+//! safetensors graph), says both, plans its memory, and holds values against goldens.
 //!
 //! ```
 //! use tersor_tiny::{inspect, network};
@@ -16,8 +16,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Papers: *MCUNet: Tiny Deep Learning on IoT Devices* (NeurIPS 2020) for the bounds of memory. Its memory scheduling,
-//! MCUNetV2's patches, and firmware come on top of this.
+//! Papers: *MCUNet: Tiny Deep Learning on IoT Devices* (NeurIPS 2020) for the scheduling of memory, *MCUNetV2:
+//! Memory-Efficient Patch-based Inference for Tiny Deep Learning* (NeurIPS 2021) for patches.
 //!
 //! | file | idea |
 //! | --- | --- |

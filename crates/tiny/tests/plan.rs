@@ -210,6 +210,24 @@ impl Random {
         self.node(operator, vec![x, w, b], vec![1, v.output, h.output, channels_out])
     }
 
+    /// A PAD, uneven on its four sides, and an unpadded convolution that can do it.
+    fn padded(&mut self, x: TensorId, k: usize) -> TensorId {
+        let [_, height, width, channels] = self.shape(x);
+        let around: Vec<i32> = [0, 0, 0, 0].map(|_| self.below(k) as i32).to_vec();
+        let size = |n: usize, i: usize| n + around[i] as usize + around[i + 1] as usize;
+        let shape = vec![1, size(height, 0), size(width, 2), channels];
+        if shape[1] < k || shape[2] < k {
+            return x;
+        }
+        let paddings = [vec![0, 0], around, vec![0, 0]].concat();
+        let paddings = self.tensor(vec![4, 2], Some(paddings.into()));
+        let quantization = self.graph.tensors[x].quantization.clone();
+        let y = self.node(Operator::Pad, vec![x, paddings], shape);
+        self.graph.tensors[y].quantization = quantization;
+        let out = 1 + self.below(5);
+        self.padded_convolution(y, k, 1 + k % 2, 1, Some(out), Padding::Valid)
+    }
+
     fn pool(&mut self, x: TensorId) -> TensorId {
         let [_, height, width, channels] = self.shape(x);
         let k = 2 + self.below(2);
@@ -233,14 +251,15 @@ impl Random {
         let mut x = input;
         for _ in 0..2 + r.below(5) {
             let (k, s, d) = (1 + r.below(7), 1 + r.below(3), 1 + r.below(2));
-            x = match r.below(6) {
+            x = match r.below(7) {
                 0 => r.convolution(x, k, s, d, None),
                 1 => r.pool(x),
                 2 | 3 => {
                     let out = 1 + r.below(6);
                     r.convolution(x, k, s, d, Some(out))
                 }
-                4 => r.node(Operator::HardSwish, vec![x], r.shape(x).to_vec()),
+                4 => r.padded(x, k),
+                5 => r.node(Operator::HardSwish, vec![x], r.shape(x).to_vec()),
                 _ => {
                     // An inverted residual: expand, depthwise, project, add.
                     let channels = r.shape(x)[3];
