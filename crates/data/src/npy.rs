@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::{Array, ElementType, Elements, Error, atomic, for_each_type};
+use crate::{Array, ElementType, Elements, Error, atomic};
 
 /// The first bytes of every `.npy`.
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
@@ -57,12 +57,8 @@ pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Array, Error> {
         ByteOrder::Little => Cow::Borrowed(data),
         ByteOrder::Big => Cow::Owned(swapped(data, element_type.bytes())),
     };
+    let data = if header.fortran_order { Cow::Owned(row_major(&data, element_type.bytes(), &shape)) } else { data };
     let elements = Elements::from_le_bytes(element_type, &data).ok_or_else(too_large)?;
-    let elements = if header.fortran_order {
-        for_each_type!(&elements, v => Elements::from(row_major(v, &shape)))
-    } else {
-        elements
-    };
     Array::new(shape, elements).ok_or_else(too_large)
 }
 
@@ -292,15 +288,15 @@ fn swapped(bytes: &[u8], element_bytes: usize) -> Vec<u8> {
     bytes
 }
 
-/// Column-major elements (first axis fastest) in row-major order (last axis fastest).
-fn row_major<T: Copy>(column_major: &[T], shape: &[usize]) -> Vec<T> {
+/// Column-major elements (first axis fastest) of `size` bytes each in row-major order (last axis fastest).
+fn row_major(column_major: &[u8], size: usize, shape: &[usize]) -> Vec<u8> {
     let strides: Vec<usize> =
         shape.iter().scan(1, |stride, &length| Some(std::mem::replace(stride, *stride * length))).collect();
     let mut index = vec![0; shape.len()];
     let mut from = 0;
     let mut elements = Vec::with_capacity(column_major.len());
-    for _ in 0..column_major.len() {
-        elements.push(column_major[from]);
+    for _ in 0..column_major.len() / size {
+        elements.extend_from_slice(&column_major[from * size..][..size]);
         for axis in (0..shape.len()).rev() {
             index[axis] += 1;
             from += strides[axis];

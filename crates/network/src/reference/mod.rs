@@ -7,7 +7,7 @@ mod arithmetic;
 mod movement;
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use tersor_data::{Array, ElementType, Elements};
 use tersor_kernels::int8::{Affine, Rounding};
@@ -246,26 +246,14 @@ impl Reference {
                     state.variables[*variable] = Some(value.ok_or_else(|| fault("the value is missing".into()))?);
                 }
                 Action::Compute(kernel) => {
-                    static ABSENT: LazyLock<Elements> = LazyLock::new(|| Elements::U8(Vec::new()));
-                    let mut operands = Vec::with_capacity(step.inputs.len());
-                    for input in &step.inputs {
-                        operands.push(match input {
-                            None => &*ABSENT,
-                            Some(t) => values[*t]
-                                .as_deref()
-                                .or_else(|| graph.constants.get(t).map(|c| &**c))
-                                .ok_or_else(|| self.input(format!("input tensor {t} was not given")))?,
-                        });
-                    }
-                    let mut outputs: Vec<Elements> = step
-                        .outputs
-                        .iter()
-                        .map(|&t| {
-                            let tensor = &graph.tensors[t];
-                            let count = tensor.shape.iter().product();
-                            Elements::zeros(tensor.element_type.unwrap_or(ElementType::U8), count)
-                        })
-                        .collect();
+                    let find = |t: TensorId| values[t].as_deref().or_else(|| graph.constants.get(&t).map(|c| &**c));
+                    let operands = operands(&step.inputs, find)
+                        .map_err(|t| self.input(format!("input tensor {t} was not given")))?;
+                    let zeros = |&t: &TensorId| {
+                        let tensor = &graph.tensors[t];
+                        zeros(tensor.element_type, &tensor.shape)
+                    };
+                    let mut outputs: Vec<Elements> = step.outputs.iter().map(zeros).collect();
                     kernel(&operands, &mut outputs).map_err(fault)?;
                     for (&t, output) in step.outputs.iter().zip(outputs) {
                         values[t] = Some(Arc::new(output));
@@ -406,15 +394,26 @@ fn constant_results(
     kernel: &Kernel,
     constants: &HashMap<TensorId, Arc<Elements>>,
 ) -> Result<Vec<Arc<Elements>>, String> {
-    let absent = Elements::U8(Vec::new());
-    let operands: Vec<&Elements> = node.inputs.iter().map(|t| t.map_or(&absent, |t| &*constants[&t])).collect();
-    let zeros = |&t: &TensorId| {
-        let tensor = &graph.tensors[t];
-        Elements::zeros(tensor.element_type().unwrap_or(ElementType::U8), tensor.len())
-    };
+    let operands = operands(&node.inputs, |t| constants.get(&t).map(|c| &**c))
+        .map_err(|t| format!("operand tensor {t} has no value"))?;
+    let zeros = |&t: &TensorId| zeros(graph.tensors[t].element_type(), &graph.tensors[t].shape);
     let mut outputs: Vec<Elements> = node.outputs.iter().map(zeros).collect();
     kernel(&operands, &mut outputs)?;
     Ok(outputs.into_iter().map(Arc::new).collect())
+}
+
+/// The operands of a node, an empty one where one is left out; the tensor that has no value, if one has none.
+fn operands<'v>(
+    inputs: &[Option<TensorId>],
+    find: impl Fn(TensorId) -> Option<&'v Elements>,
+) -> Result<Vec<&'v Elements>, TensorId> {
+    static ABSENT: Elements = Elements::U8(Vec::new());
+    inputs.iter().map(|input| input.map_or(Ok(&ABSENT), |t| find(t).ok_or(t))).collect()
+}
+
+/// What a kernel is given to write to.
+fn zeros(element_type: Option<ElementType>, shape: &[usize]) -> Elements {
+    Elements::zeros(element_type.unwrap_or(ElementType::U8), shape.iter().product())
 }
 
 /// A node in its graph, with what preparing it may ask.
