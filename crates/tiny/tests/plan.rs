@@ -228,6 +228,24 @@ impl Random {
         self.padded_convolution(y, k, 1 + k % 2, 1, Some(out), Padding::Valid)
     }
 
+    /// x + convolution(x), whose window meets the shortcut itself.
+    fn residual(&mut self, x: TensorId, k: usize) -> TensorId {
+        let shape = self.shape(x).to_vec();
+        let y = self.padded_convolution(x, k, 1, 1, Some(shape[3]), Padding::Same);
+        self.node(Operator::Add { activation: Activation::None }, vec![x, y], shape)
+    }
+
+    /// The same elements as another image.
+    fn reshaped(&mut self, x: TensorId) -> TensorId {
+        let [_, height, width, channels] = self.shape(x);
+        let quantization = self.graph.tensors[x].quantization.clone();
+        let shape = vec![1, width, height, channels];
+        let option = Some(shape.iter().map(|&n| n as i32).collect());
+        let y = self.node(Operator::Reshape { shape: option }, vec![x], shape);
+        self.graph.tensors[y].quantization = quantization;
+        y
+    }
+
     fn pool(&mut self, x: TensorId) -> TensorId {
         let [_, height, width, channels] = self.shape(x);
         let k = 2 + self.below(2);
@@ -251,7 +269,7 @@ impl Random {
         let mut x = input;
         for _ in 0..2 + r.below(5) {
             let (k, s, d) = (1 + r.below(7), 1 + r.below(3), 1 + r.below(2));
-            x = match r.below(7) {
+            x = match r.below(9) {
                 0 => r.convolution(x, k, s, d, None),
                 1 => r.pool(x),
                 2 | 3 => {
@@ -259,6 +277,8 @@ impl Random {
                     r.convolution(x, k, s, d, Some(out))
                 }
                 4 => r.padded(x, k),
+                7 => r.residual(x, k),
+                8 => r.reshaped(x),
                 5 => r.node(Operator::HardSwish, vec![x], r.shape(x).to_vec()),
                 _ => {
                     // An inverted residual: expand, depthwise, project, add.
@@ -275,11 +295,13 @@ impl Random {
                 }
             };
         }
-        // A head that needs everything, so that every earlier operator may be split off.
-        let channels = r.shape(x)[3];
-        let axes = r.tensor(vec![2], Some(vec![1i32, 2].into()));
-        let y = r.node(Operator::Mean { keep_dims: false }, vec![x, axes], vec![1, channels]);
-        r.graph.outputs = vec![y];
+        // A head that needs everything, or the image itself.
+        if !index.is_multiple_of(3) || r.graph.nodes.is_empty() {
+            let channels = r.shape(x)[3];
+            let axes = r.tensor(vec![2], Some(vec![1i32, 2].into()));
+            x = r.node(Operator::Mean { keep_dims: false }, vec![x, axes], vec![1, channels]);
+        }
+        r.graph.outputs = vec![x];
         Network {
             name: format!("random {index}"),
             description: String::new(),

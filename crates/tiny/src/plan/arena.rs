@@ -25,6 +25,9 @@ enum Held {
     Scratch,
 }
 
+/// Largest arena that is watched; what is larger is not for a small device.
+const MOST_BYTES: usize = 16 << 20;
+
 /// A network with a plan, ready to run.
 pub struct Executor {
     network: Network,
@@ -53,7 +56,10 @@ impl Executor {
     /// # Errors
     /// [`Error::Plan`] if the plan names tensors or operators that do not exist, or pieces of another size.
     pub fn new(network: &Network, plan: Plan) -> Result<Self, Error> {
-        let program = Program::of(network)?;
+        let fused = Program::of(network, true)?;
+        // A plan without fused sums names them as steps of their own.
+        let known = |program: &Program| plan.steps.iter().all(|s| program.ops.iter().any(|op| op.main == s.op));
+        let program = if known(&fused) { fused } else { Program::of(network, false)? };
         let fault = |why: String| Error::Plan { network: plan.file.clone(), why };
         let buffer_of = |piece: &Piece| {
             let found = program.buffers.iter().position(|b| b.tensor == piece.index);
@@ -69,8 +75,10 @@ impl Executor {
             if sound { Ok(b) } else { Err(fault(format!("the piece of tensor {} is not sound", piece.index))) }
         };
         let buffers = plan.tensors.iter().map(buffer_of).collect::<Result<Vec<_>, Error>>()?;
-        if plan.peak_bytes > 1 << 30 {
-            return Err(fault(format!("an arena of {} bytes is not for a small device", plan.peak_bytes)));
+        let ends = plan.tensors.iter().map(|p| p.offset + p.bytes);
+        let ends = ends.chain(plan.scratch.iter().map(|s| s.offset.saturating_add(s.bytes)));
+        if plan.peak_bytes > MOST_BYTES || ends.max() != Some(plan.peak_bytes) {
+            return Err(fault(format!("its peak of {} bytes is not where its pieces end", plan.peak_bytes)));
         }
         let mut ops = Vec::new();
         for (at, step) in plan.steps.iter().enumerate() {
@@ -92,7 +100,26 @@ impl Executor {
                     step.op
                 )));
             }
+            // A pixel that overlaps its own window must be whole before it is written.
+            let span = |p: usize| plan.tensors[p].offset..plan.tensors[p].offset + plan.tensors[p].bytes;
+            if let (Kind::Window { .. }, Some(&r), Some(&w)) = (&operator.kind, step.reads.first(), step.writes.first())
+            {
+                let (a, b) = (span(r), span(w));
+                let held = plan.scratch.iter().any(|s| s.step == at && s.bytes >= buffer.pixel);
+                if a.start < b.end && b.start < a.end && !held {
+                    return Err(fault(format!("step {at} (operator {}) overlaps its window without scratch", step.op)));
+                }
+            }
             ops.push(op);
+        }
+        // Nothing reads what an ASSIGN_VARIABLE leaves for the next run, so each must be there, in the file's order.
+        let stateful = |op: &Op| {
+            matches!(network.main().nodes[op.main].operator, Operator::ReadVariable | Operator::AssignVariable)
+        };
+        let asked: Vec<usize> = (0..program.ops.len()).filter(|&o| stateful(&program.ops[o])).collect();
+        let planned: Vec<usize> = ops.iter().copied().filter(|&o| stateful(&program.ops[o])).collect();
+        if asked != planned {
+            return Err(fault("it does not read and assign every variable once, in order".into()));
         }
         if let Some(s) = plan.scratch.iter().find(|s| s.offset.saturating_add(s.bytes) > plan.peak_bytes) {
             return Err(fault(format!("the scratch of operator {} lies outside the arena", s.op)));
@@ -162,23 +189,30 @@ impl Executor {
     fn alone(&self, op: &Op, window: [usize; 2]) -> Network {
         let graph = self.network.main();
         let mut tensors = graph.tensors.clone();
-        let mut set = |t: TensorId, shape: Vec<usize>| tensors[t].shape = shape;
+        // The operand of a fused ADD may be the convolution's own: it gets an index of its own.
+        let fresh = tensors.len();
         let pixel = |t: TensorId| vec![1, 1, 1, *graph.tensors[t].shape.last().unwrap_or(&1)];
         let mut nodes: Vec<Node> = op.nodes.iter().map(|&n| graph.nodes[n].clone()).collect();
-        let image = |t: TensorId| graph.tensors[t].shape.len() == 4;
+        let image = |t: TensorId| graph.tensors[t].shape.len() == 4 && graph.tensors[t].shape[0] == 1;
         let mut inputs: Vec<TensorId> = Vec::new();
         match &op.kind {
             Kind::Window { add, .. } => {
                 let x = nodes[0].inputs[0].unwrap_or(0);
-                set(x, vec![1, window[0], window[1], *graph.tensors[x].shape.last().unwrap_or(&1)]);
-                set(nodes[0].outputs[0], pixel(nodes[0].outputs[0]));
+                tensors[x].shape = vec![1, window[0], window[1], *graph.tensors[x].shape.last().unwrap_or(&1)];
+                let y = nodes[0].outputs[0];
+                tensors[y].shape = pixel(y);
                 inputs.push(x);
                 if add.is_some() {
                     let sum = nodes[0].outputs[0];
                     let shortcut = nodes[1].inputs.iter().flatten().copied().find(|&t| t != sum).unwrap_or(sum);
-                    set(shortcut, pixel(shortcut));
-                    set(nodes[1].outputs[0], pixel(nodes[1].outputs[0]));
-                    inputs.push(shortcut);
+                    tensors.push(tensors[shortcut].clone());
+                    tensors[fresh].shape = pixel(shortcut);
+                    for input in nodes[1].inputs.iter_mut().filter(|t| **t == Some(shortcut)) {
+                        *input = Some(fresh);
+                    }
+                    let y = nodes[1].outputs[0];
+                    tensors[y].shape = pixel(y);
+                    inputs.push(fresh);
                 }
                 nodes[0].operator = on_one_window(&nodes[0].operator, window);
             }
@@ -187,17 +221,24 @@ impl Executor {
                     if graph.tensors[t].constant.is_none() {
                         inputs.push(t);
                         if image(t) {
-                            set(t, pixel(t));
+                            tensors[t].shape = pixel(t);
                         }
                     }
                 }
-                if image(nodes[0].outputs[0]) {
-                    set(nodes[0].outputs[0], pixel(nodes[0].outputs[0]));
+                let y = nodes[0].outputs[0];
+                if image(y) {
+                    tensors[y].shape = pixel(y);
                 }
             }
             _ => inputs.extend(nodes[0].inputs.iter().flatten().filter(|&&t| graph.tensors[t].constant.is_none())),
         }
-        inputs.dedup();
+        let mut seen = Vec::new();
+        inputs.retain(|&t| {
+            !seen.contains(&t) && {
+                seen.push(t);
+                true
+            }
+        });
         let outputs = nodes[nodes.len() - 1].outputs.clone();
         let name = self.network.name.clone();
         let graph = Graph { name: String::new(), tensors, nodes, inputs, outputs };
@@ -403,6 +444,9 @@ impl Executor {
             }
             Kind::Whole => [0, 0],
         };
+        if matches!(op.kind, Kind::Elementwise { .. }) {
+            fed = self.once(op, fed);
+        }
         let outputs = self.call(self.ops[at], key, fed)?;
         Ok(outputs.into_iter().next().unwrap_or_default())
     }
@@ -441,13 +485,22 @@ impl Executor {
                     let array = Array::new(tensor.shape.clone(), elements(kind, bytes));
                     fed.push(array.ok_or_else(|| self.fault(format!("tensor {t} has another size")))?);
                 }
-                self.call(self.ops[at], [0, 0], fed)?
+                self.call(self.ops[at], [0, 0], self.once(op, fed))?
             }
         };
         for (&p, bytes) in step.writes.iter().zip(&written) {
             self.write_all(arena, p, bytes);
         }
         Ok(())
+    }
+
+    /// The operands of `op`, each tensor once: an operator may read the same one twice.
+    fn once(&self, op: &Op, fed: Vec<Array>) -> Vec<Array> {
+        let graph = self.network.main();
+        let operands = graph.nodes[op.main].inputs.iter().flatten();
+        let activations: Vec<TensorId> = operands.copied().filter(|&t| graph.tensors[t].constant.is_none()).collect();
+        let first = |i: usize| activations[..i].iter().all(|t| *t != activations[i]);
+        fed.into_iter().enumerate().filter(|(i, _)| first(*i)).map(|(_, array)| array).collect()
     }
 
     fn call(&self, op: usize, key: [usize; 2], fed: Vec<Array>) -> Result<Vec<Vec<u8>>, Error> {

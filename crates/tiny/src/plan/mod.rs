@@ -31,7 +31,7 @@ mod stage;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tersor_network::{Network, TensorId, cost, liveness};
+use tersor_network::{Graph, Network, TensorId, cost, liveness};
 
 pub use overlap::Direction;
 pub use search::{Point, Search, layers, parts, search};
@@ -162,7 +162,7 @@ impl Plan {
         serde_json::from_slice(&bytes).map_err(|e| fault(format!("is no plan: {e}")))
     }
 
-    /// Bytes held at each position of `order`, scratch included.
+    /// Bytes of the pieces held at each position of `order`; what overlaps counts twice, scratch not.
     pub fn live_bytes(&self) -> Vec<usize> {
         let mut live = vec![0; self.order.len()];
         for piece in &self.tensors {
@@ -222,7 +222,7 @@ fn placed(network: &Network, program: &Program, schedule: &Schedule, how: How, t
     };
     scratch.retain(|&(at, _)| meets(at));
 
-    let (order, starts) = order_of(program, schedule);
+    let (order, starts) = order_of(network.main(), program, schedule);
     let span = |step: usize| [starts[step], starts.get(step + 1).copied().unwrap_or(order.len()) - 1];
     let graph = network.main();
     let tensors: Vec<Piece> = schedule
@@ -319,17 +319,27 @@ fn live_bytes(schedule: &Schedule) -> Vec<usize> {
 }
 
 /// The file's operators in the order of the steps, and where each step starts in it. Operators that cost nothing stand
-/// before the first step that comes after them in the file, the rest at the end.
-fn order_of(program: &Program, schedule: &Schedule) -> (Vec<usize>, Vec<usize>) {
-    let mut free = program.free.iter().copied().peekable();
+/// where what they read is there, the rest at the end.
+fn order_of(graph: &Graph, program: &Program, schedule: &Schedule) -> (Vec<usize>, Vec<usize>) {
+    let mut there = vec![true; graph.tensors.len()];
+    graph.nodes.iter().flat_map(|n| &n.outputs).for_each(|&t| there[t] = false);
+    let mut free = program.free.clone();
     let (mut order, mut starts) = (Vec::new(), Vec::new());
+    let run = |node: usize, order: &mut Vec<usize>, there: &mut Vec<bool>| {
+        order.push(node);
+        graph.nodes[node].outputs.iter().for_each(|&t| there[t] = true);
+    };
     for step in &schedule.steps {
         let op = &program.ops[step.op];
         starts.push(order.len());
-        while let Some(node) = free.next_if(|&node| node < op.nodes[op.nodes.len() - 1]) {
-            order.push(node);
-        }
-        order.extend(&op.nodes);
+        free.retain(|&node| {
+            let ready = graph.nodes[node].inputs.iter().flatten().all(|&t| there[t]);
+            if ready {
+                run(node, &mut order, &mut there);
+            }
+            !ready
+        });
+        op.nodes.iter().for_each(|&node| run(node, &mut order, &mut there));
     }
     order.extend(free);
     (order, starts)

@@ -142,6 +142,8 @@ fn distance(
         Direction::Forward => (top..bottom).rev().for_each(|y| (left..right).rev().for_each(|x| visit(y, x))),
         Direction::Backward => (top..bottom).for_each(|y| (left..right).for_each(|x| visit(y, x))),
     }
-    // One pixel alone is computed before it is written; keep the output within reach of the piece.
-    distance.max(-(input.bytes as i64))
+    // The window's pixel is computed before it is written; what is met element by element must not be overtaken within
+    // a pixel either.
+    let element_wise = i > 0 || matches!(op.kind, Kind::Elementwise { .. });
+    distance.max(if element_wise { 0 } else { -(input.bytes as i64) })
 }

@@ -101,6 +101,10 @@ impl Op {
     /// The part of operand `i` that the part `out` of the output needs.
     pub fn needs(&self, i: usize, buffer: &Buffer, out: Rect) -> Rect {
         let span = |w: &Window, [a, b]: [usize; 2]| {
+            if w.dilation == 1 {
+                let end = ((b - 1) * w.stride + w.kernel).saturating_sub(w.before).min(w.input);
+                return [(a * w.stride).saturating_sub(w.before), end];
+            }
             let first = |o: usize| w.position(o, w.taps(o).start);
             let last = |o: usize| w.position(o, w.taps(o).end - 1) + 1;
             // A dilated tap may fall further left for a later output: take the extremes over all.
@@ -141,8 +145,11 @@ pub(super) struct Program {
 
 impl Program {
     /// # Errors
-    /// [`Error::Plan`] naming the operator that a plan cannot hold (variables, several graphs, several images).
-    pub fn of(network: &Network) -> Result<Self, Error> {
+    /// [`Error::Plan`] naming the operator that a plan cannot hold.
+    ///
+    /// `fuse`: do ADDs pixel by pixel with the convolution before them. That delays the convolution, which is not always
+    /// for the better.
+    pub fn of(network: &Network, fuse: bool) -> Result<Self, Error> {
         let bytes = liveness::as_it_stands(network, network.main()).bound_bytes;
         if bytes > MOST_BYTES {
             let why = format!("{bytes} bytes of activations are not for a small device");
@@ -152,7 +159,12 @@ impl Program {
             let why = format!("operator {} ({}): {}", fault.index, fault.operator, fault.why);
             return Err(Error::Plan { network: network.name.clone(), why });
         }
-        Builder::new(network).build()
+        let program = Builder::new(network).build(fuse)?;
+        if program.ops.is_empty() {
+            let why = "nothing is left to plan: the caller does all of it".into();
+            return Err(Error::Plan { network: network.name.clone(), why });
+        }
+        Ok(program)
     }
 }
 
@@ -188,9 +200,11 @@ impl<'n> Builder<'n> {
         Error::Plan { network: self.network.name.clone(), why: format!("operator {node} ({operator}): {why}") }
     }
 
-    fn build(mut self) -> Result<Program, Error> {
+    fn build(mut self, fuse: bool) -> Result<Program, Error> {
         self.share();
-        self.fuse_sums();
+        if fuse {
+            self.fuse_sums();
+        }
         let mut buffers = Vec::new();
         let mut buffer_of = vec![usize::MAX; self.graph.tensors.len()];
         let graph = self.graph;
@@ -218,6 +232,7 @@ impl<'n> Builder<'n> {
         }
         let outputs =
             graph.outputs.iter().map(|&t| buffer(graph, &mut buffers, &mut buffer_of, self.holder[t])).collect();
+        self.free.sort_unstable();
         Ok(Program { buffers, ops, inputs, outputs, free: self.free })
     }
 
@@ -268,7 +283,9 @@ impl<'n> Builder<'n> {
                 continue;
             }
             match node.operator {
-                Operator::Reshape { .. } | Operator::Squeeze { .. } | Operator::ExpandDims => {
+                Operator::Reshape { .. } | Operator::Squeeze { .. } | Operator::ExpandDims
+                    if self.is_another_name(self.holder[input], output) && self.padded[input].is_none() =>
+                {
                     self.holder[output] = self.holder[input];
                 }
                 Operator::Pad if self.padded[input].is_none() => {
@@ -277,18 +294,46 @@ impl<'n> Builder<'n> {
                     self.holder[output] = self.holder[input];
                 }
                 Operator::Quantize if graph.inputs.contains(&input) && self.consumers[input].len() == 1 => {
-                    if graph.tensors[output].element_type() != Some(ElementType::I8) {
+                    let real = graph.tensors[input].element_type() == Some(ElementType::F32);
+                    if !real || !self.is_affine_int8(output) || graph.outputs.contains(&input) {
                         continue;
                     }
                     self.holder[input] = output;
                 }
-                Operator::Dequantize if graph.outputs.contains(&output) && self.consumers[output].is_empty() => {
+                Operator::Dequantize
+                    if graph.outputs.contains(&output)
+                        && self.consumers[output].is_empty()
+                        && self.is_affine_int8(self.holder[input])
+                        && self.is_affine_int8(input) =>
+                {
                     self.holder[output] = self.holder[input];
                 }
                 _ => continue,
             }
             self.free.push(at);
         }
+    }
+
+    fn is_affine_int8(&self, t: TensorId) -> bool {
+        let tensor = &self.graph.tensors[t];
+        let affine = tensor.quantization.as_ref().is_some_and(|q| q.affine().is_some());
+        affine && tensor.element_type() == Some(ElementType::I8)
+    }
+
+    /// Whether `output` can be read where `holder` lies: its pixels are the same, or nobody asks for pixels.
+    fn is_another_name(&self, holder: TensorId, output: TensorId) -> bool {
+        let pixels = |t: TensorId| {
+            let b = buffer_for(self.graph, t);
+            (b.height, b.width, b.pixel)
+        };
+        let whole = |&at: &usize| {
+            let operator = &self.graph.nodes[at].operator;
+            let renames =
+                matches!(operator, Operator::Reshape { .. } | Operator::Squeeze { .. } | Operator::ExpandDims);
+            !is_elementwise(operator) && !renames
+        };
+        let asked_whole = !is_image(self.graph, output) && self.consumers[output].iter().all(whole);
+        pixels(holder) == pixels(output) || asked_whole
     }
 
     /// What a PAD puts around rows and columns, if only unpadded convolutions of int8 read its output.

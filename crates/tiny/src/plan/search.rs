@@ -17,6 +17,8 @@ const MOST_PATCHES: usize = 8;
 /// Orders tried when a plan is placed.
 const TRIES: usize = 4000;
 
+/// Steps that the patches of all candidates may have together: a second's work. Rows are always looked at.
+const MOST_STEPS: usize = 600_000;
 /// Candidates placed at most, the most promising first.
 const MOST_PLACED: usize = 12;
 
@@ -53,8 +55,8 @@ pub struct Point {
 }
 
 /// What firmware would call, in the order that takes least.
-fn ordered(network: &Network) -> Result<Program, Error> {
-    let mut program = Program::of(network)?;
+fn ordered(network: &Network, fuse: bool) -> Result<Program, Error> {
+    let mut program = Program::of(network, fuse)?;
     order::improve(&mut program);
     Ok(program)
 }
@@ -64,9 +66,13 @@ fn ordered(network: &Network) -> Result<Program, Error> {
 /// # Errors
 /// [`Error::Plan`] if the network cannot be planned.
 pub fn layers(network: &Network, align: usize) -> Result<Plan, Error> {
-    let program = ordered(network)?;
     let how = How { input: InputMode::Resident, patches: None, align };
-    Ok(placed(network, &program, &stage::layers(&program), how, TRIES))
+    let plan = |fuse: bool| -> Result<Plan, Error> {
+        let program = ordered(network, fuse)?;
+        Ok(placed(network, &program, &stage::layers(&program), how, TRIES))
+    };
+    let (fused, apart) = (plan(true)?, plan(false)?);
+    Ok(if apart.peak_bytes < fused.peak_bytes { apart } else { fused })
 }
 
 /// The plan with the given parts. `patches.layer` is the operator of the file whose output is split.
@@ -74,7 +80,7 @@ pub fn layers(network: &Network, align: usize) -> Result<Plan, Error> {
 /// # Errors
 /// [`Error::Plan`] if the split is not legal, naming those that are.
 pub fn parts(network: &Network, patches: Patches, input: InputMode, align: usize) -> Result<Plan, Error> {
-    let program = ordered(network)?;
+    let program = ordered(network, true)?;
     let splits = stage::splits(&program);
     let split = splits.iter().find(|s| program.ops[s.ops - 1].nodes.contains(&patches.layer));
     let Some(&split) = split else {
@@ -132,7 +138,7 @@ impl Candidate {
 /// # Errors
 /// [`Error::Plan`] if the network cannot be planned.
 pub fn search(network: &Network, how: Search) -> Result<(Plan, Vec<Point>), Error> {
-    let program = ordered(network)?;
+    let program = ordered(network, true)?;
     let macs: u64 = program.ops.iter().map(|op| op.macs).sum();
     let whole = stage::layers(&program);
     let layers_point = Point { patches: None, estimated_bytes: estimate(&program, &whole), extra_macs: 0 };
@@ -140,6 +146,7 @@ pub fn search(network: &Network, how: Search) -> Result<(Plan, Vec<Point>), Erro
     if !how.rows_only {
         points.push((None, layers_point));
     }
+    let mut budget = MOST_STEPS;
     for split in stage::splits(&program) {
         let buffer = &program.buffers[split.buffer];
         let grids = (1..=MOST_PATCHES.min(buffer.height))
@@ -147,6 +154,13 @@ pub fn search(network: &Network, how: Search) -> Result<(Plan, Vec<Point>), Erro
             .filter(|&g| g != Parts::Grid(1, 1) && !how.rows_only);
         for parts in grids.chain([Parts::Rows]) {
             let candidate = Candidate { split, parts };
+            if let Parts::Grid(rows, columns) = parts {
+                let steps = rows * columns * split.ops;
+                if steps > budget {
+                    continue;
+                }
+                budget -= steps;
+            }
             let schedule = candidate.schedule(&program, how.input);
             let extra_macs = schedule.macs.saturating_sub(macs);
             // Nobody wants to compute half the network again.
@@ -157,20 +171,16 @@ pub fn search(network: &Network, how: Search) -> Result<(Plan, Vec<Point>), Erro
             }
         }
     }
+    let whole_plan = layers(network, how.align)?;
     let plan = |candidate: Option<Candidate>| match candidate {
-        None => placed(
-            network,
-            &program,
-            &whole,
-            How { input: InputMode::Resident, patches: None, align: how.align },
-            TRIES,
-        ),
+        None => whole_plan.clone(),
         Some(candidate) => candidate.placed(network, &program, how.input, how.align),
     };
     let mut best: Option<Plan> = None;
     match how.sram {
         Some(sram) => {
-            points.sort_by_key(|(_, p)| (p.extra_macs, p.estimated_bytes));
+            // Of equal work, the layers: nothing is simpler.
+            points.sort_by_key(|(_, p)| (p.extra_macs, p.patches.is_some(), p.estimated_bytes));
             for (candidate, _) in points.iter().filter(|(_, p)| p.estimated_bytes as u64 <= sram) {
                 let plan = plan(*candidate);
                 if plan.peak_bytes as u64 <= sram {

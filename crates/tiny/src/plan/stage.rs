@@ -77,7 +77,7 @@ pub(super) fn splits(program: &Program) -> Vec<Split> {
             Kind::Elementwise { spatial } => spatial.iter().all(|&s| s),
             _ => true,
         });
-        if spatial && crossing == [buffer] && count < ops.len() {
+        if spatial && crossing == [buffer] {
             splits.push(Split { ops: count, buffer });
         }
     }
