@@ -203,6 +203,15 @@ pub fn search(network: &Network, how: Search) -> Result<(Plan, Vec<Point>), Erro
             best = Some(plan);
         }
     }
+    // Estimates favour grids; the layers and the most promising rows are placed in any case.
+    let whole = points.iter().filter(|(_, p)| p.patches.is_none());
+    let rows = points.iter().filter(|(_, p)| p.patches.is_some_and(|p| p.streaming)).take(2 * MOST_PLACED);
+    for (candidate, _) in whole.chain(rows) {
+        let plan = plan(*candidate);
+        if best.as_ref().is_none_or(|b| plan.peak_bytes < b.peak_bytes) {
+            best = Some(plan);
+        }
+    }
     let best = best
         .ok_or_else(|| Error::Plan { network: network.name.clone(), why: "no operator of it can be split".into() })?;
     Ok((best, front(&points)))
