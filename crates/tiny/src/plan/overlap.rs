@@ -10,7 +10,8 @@ use std::cmp::Ordering;
 use super::program::{Kind, Op, Program, Rect};
 use super::stage::{Piece, Schedule, Step};
 
-/// In which order a step goes through the pixels of its output.
+/// In which order a step goes through the pixels of its output; where it meets an operand element by element, through the
+/// elements too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
