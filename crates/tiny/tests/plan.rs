@@ -44,6 +44,7 @@ fn main() {
                 assert!(plan.peak_bytes as u64 <= inspect(&network).lower_bound_bytes);
                 same_bits(&network, plan)
             })
+            .test(&format!("{name}_gives_the_same_bits_for_every_split"), move || every_split(&network(name)?))
             .test(&format!("{name}_gives_the_same_bits_in_parts"), move || {
                 let network = network(name)?;
                 for input in [InputMode::Streamed, InputMode::Resident] {
@@ -367,6 +368,21 @@ fn random_network(index: usize) -> Result<usize> {
         }
     }
     Ok(split)
+}
+
+/// Every legal split in two grids and in rows; in 1..6 x 1..6 patches, which takes minutes, with
+/// `TERSOR_TEST_ALL_SPLITS=1`.
+fn every_split(network: &Network) -> Result {
+    let all = std::env::var_os("TERSOR_TEST_ALL_SPLITS").is_some();
+    let grids: Vec<(usize, usize, bool)> =
+        if all { grids().collect() } else { vec![(2, 3, false), (6, 5, false), (1, 1, true)] };
+    let splits = (0..network.main().nodes.len()).flat_map(|layer| grids.iter().map(move |&grid| (layer, grid)));
+    splits.collect::<Vec<_>>().into_par_iter().try_for_each(|(layer, (rows, columns, streaming))| {
+        let patches = Patches { layer, rows, columns, streaming };
+        let input = if (rows + columns) % 2 == 0 { InputMode::Streamed } else { InputMode::Resident };
+        let Ok(plan) = plan::parts(network, patches, input, 4) else { return Ok(()) };
+        same_bits(network, plan).map_err(|e| format!("{patches:?}, {input:?}: {e}").into())
+    })
 }
 
 /// 1..6 x 1..6 patches, and rows.
