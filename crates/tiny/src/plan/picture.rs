@@ -69,10 +69,12 @@ fn arena(plan: &Plan, area: &Area) -> Drawn<()> {
         let color = HSLColor(hue, 0.45, 0.62);
         [Rectangle::new(corners, color.mix(0.75).filled()), Rectangle::new(corners, BLACK.mix(0.35).stroke_width(1))]
     }))?;
-    chart.draw_series(plan.scratch.iter().map(|s| {
-        let at = plan.order.iter().position(|&op| op == s.op).unwrap_or(0) as f64;
+    chart.draw_series(plan.scratch.iter().filter_map(|s| {
+        // Scratch is held while the step's output, which overlaps its operand, comes into being.
+        let output = plan.steps.get(s.step)?.writes.first()?;
+        let at = plan.tensors.get(*output)?.first as f64;
         let span = [(at, s.offset as f64 / 1024.0), (at + 1.0, (s.offset + s.bytes) as f64 / 1024.0)];
-        Rectangle::new(span, RED.filled())
+        Some(Rectangle::new(span, RED.filled()))
     }))?;
     Ok(())
 }
