@@ -24,8 +24,9 @@ pub struct Board {
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * 1024;
 
-/// Memory sizes and clocks are the makers'. Multiply-adds per cycle: Cortex-M7 from TinyEngine's published 82 M MAC/s on an
-/// STM32F746; the other cores scaled by their multipliers, which is a guess.
+/// SRAM is the largest single buffer, which on some chips is less than all SRAM; sizes and clocks are written from general
+/// knowledge of the chips, not read off one, so check the data sheet of yours. Multiply-adds per cycle: Cortex-M7 from the
+/// 82 M MAC/s that TinyEngine is reported to reach on an STM32F746; the other cores are guesses beside it.
 pub const BOARDS: [Board; 11] = [
     board("stm32f746", "STM32F746, Cortex-M7", 320 * KIB, MIB, 216, 0.38),
     board("stm32h743", "STM32H743, Cortex-M7", 512 * KIB, 2 * MIB, 480, 0.38),
