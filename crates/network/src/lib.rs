@@ -28,13 +28,15 @@
 //! | [`cost`] | multiply-adds, parameters, Flash |
 //! | [`liveness`] | lifetimes, live bytes, bounds of memory |
 //! | [`reference`] | the engine that reads like the formulas |
+//! | [`fast`] | the engine that runs at the machine's speed |
 //! | [`tflite`] | `.tflite` files, in and out |
 //! | [`graph_file`] | JSON + safetensors graphs |
 //!
-//! What this crate does not do: plan memory, run fast, emit code (the room `tiny`).
+//! What this crate does not do: plan memory, emit code (the room `tiny`).
 
 pub mod cost;
 mod error;
+pub mod fast;
 mod graph;
 pub mod graph_file;
 pub mod liveness;

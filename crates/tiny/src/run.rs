@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use tersor_data::{Array, ElementType, Elements, npy, npz};
 use tersor_kernels::int8;
+use tersor_network::fast::{Fast, Preparation};
 use tersor_network::reference::{Options, Reference};
 use tersor_network::{Network, Quantization, TensorId, TensorKind};
 
@@ -16,9 +17,21 @@ use crate::input::Batch;
 use crate::plan::Plan;
 use crate::plan::arena::Executor;
 
+/// What computes; both give the same bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Engine {
+    /// Kernels written for the machine.
+    #[default]
+    Fast,
+    /// Kernels that read like the formulas.
+    Reference,
+}
+
 /// How to run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Settings {
+    /// What computes.
+    pub engine: Engine,
     /// How the engine computes.
     pub options: Options,
     /// Start every sample from a fresh state, instead of taking samples for the frames of one stream.
@@ -50,27 +63,27 @@ pub fn run(
     settings: Settings,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Results, Error> {
-    let engine = Reference::prepare(network, settings.options)?;
     check_memory(network, batch.samples.len(), settings)?;
     let graph = network.main();
-    let done = AtomicUsize::new(0);
-    let one = |sample: usize, state: &mut _| -> Result<Sample, Error> {
-        let mut tensors = BTreeMap::new();
-        let outputs = engine.run(state, &batch.feed(sample), |t, array| {
-            if settings.keep_all {
-                tensors.insert(t, array.clone());
-            }
-        })?;
-        progress(done.fetch_add(1, Ordering::Relaxed) + 1);
-        Ok(Sample { outputs, tensors })
-    };
-    let samples = 0..batch.samples.len();
-    let stream = !settings.reset && tersor_network::liveness::state_bytes(network) > 0;
-    let results: Vec<Sample> = if stream {
-        let mut state = engine.state();
-        samples.map(|i| one(i, &mut state)).collect::<Result<_, _>>()?
-    } else {
-        samples.into_par_iter().map(|i| one(i, &mut engine.state())).collect::<Result<_, _>>()?
+    let results = match settings.engine {
+        Engine::Reference => {
+            let engine = Reference::prepare(network, settings.options)?;
+            on_samples(network, batch, settings, progress, &|| engine.state(), &|state, feed, watch| {
+                engine.run(state, feed, watch)
+            })?
+        }
+        Engine::Fast => {
+            let how = Preparation {
+                options: settings.options,
+                given: batch.tensors.clone(),
+                keep_all: settings.keep_all,
+                ..Preparation::default()
+            };
+            let engine = Fast::prepare(network, &how)?;
+            on_samples(network, batch, settings, progress, &|| engine.session(), &|session, feed, watch| {
+                engine.run(session, feed, watch)
+            })?
+        }
     };
     let count = results.len();
     let mut outputs: Vec<Vec<Array>> = vec![Vec::with_capacity(count); graph.outputs.len()];
@@ -84,6 +97,44 @@ pub fn run(
         outputs: graph.outputs.iter().copied().zip(outputs.into_iter().map(stacked)).collect(),
         tensors: tensors.into_iter().map(|(t, arrays)| (t, stacked(arrays))).collect(),
     })
+}
+
+/// Sees every tensor that a run is fed or computes.
+type Watch<'w> = &'w mut dyn FnMut(TensorId, &Array);
+
+/// Computes every sample, those of a stream one after the other in one state.
+fn on_samples<S: Send>(
+    network: &Network,
+    batch: &Batch,
+    settings: Settings,
+    progress: &(dyn Fn(usize) + Sync),
+    fresh: &(dyn Fn() -> S + Sync),
+    compute: &(dyn Fn(&mut S, &[(TensorId, &Array)], Watch) -> Result<Vec<Array>, tersor_network::Error> + Sync),
+) -> Result<Vec<Sample>, Error> {
+    let done = AtomicUsize::new(0);
+    let one = |sample: usize, state: &mut S| -> Result<Sample, Error> {
+        let mut tensors = BTreeMap::new();
+        let outputs = compute(state, &batch.feed(sample), &mut |t, array| {
+            if settings.keep_all {
+                tensors.insert(t, array.clone());
+            }
+        })?;
+        progress(done.fetch_add(1, Ordering::Relaxed) + 1);
+        Ok(Sample { outputs, tensors })
+    };
+    let samples = 0..batch.samples.len();
+    let remembers = tersor_network::liveness::state_bytes(network) > 0;
+    if remembers && !settings.reset {
+        let mut state = fresh();
+        return samples.map(|i| one(i, &mut state)).collect();
+    }
+    let afresh = |state: &mut S, i| {
+        if remembers {
+            *state = fresh();
+        }
+        one(i, state)
+    };
+    samples.into_par_iter().map_init(fresh, afresh).collect()
 }
 
 /// Runs `network` on every sample as `plan` says, in an arena that traps what the plan has not made valid.

@@ -6,16 +6,16 @@ use crate::layout::Broadcast;
 /// ADD, SUB or MUL.
 #[derive(Debug, Clone)]
 pub struct Binary {
-    zeros: [i32; 2],
-    how: How,
-    output: Multiplier,
-    output_zero: i32,
-    range: Range,
-    rounding: Rounding,
+    pub(super) zeros: [i32; 2],
+    pub(super) how: How,
+    pub(super) output: Multiplier,
+    pub(super) output_zero: i32,
+    pub(super) range: Range,
+    pub(super) rounding: Rounding,
 }
 
 #[derive(Debug, Clone)]
-enum How {
+pub(super) enum How {
     /// Both operands on the common scale t = 2 max(s₁, s₂), 20 bits up; the second times ±1.
     Sum {
         operands: [Multiplier; 2],
@@ -25,7 +25,7 @@ enum How {
 }
 
 /// Bits by which operands of a sum are shifted up before they are rescaled.
-const LEFT_SHIFT: u32 = 20;
+pub(super) const LEFT_SHIFT: u32 = 20;
 
 impl Binary {
     /// a + b: `MBQM(a₁ + a₂, QM(t / (2^20 s_y))) + z_y` with `aᵢ = MBQM((xᵢ − zᵢ) << 20, QM(sᵢ / t))`, t = 2 max(s₁, s₂).

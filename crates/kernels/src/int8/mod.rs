@@ -10,6 +10,7 @@ mod activation;
 mod affine;
 mod convolution;
 mod elementwise;
+pub mod fast;
 mod fixed_point;
 mod fully_connected;
 mod pool;

@@ -2,6 +2,8 @@
 //!
 //! An operator is here in int8 and in f32; the formulas are those of `tersor_kernels::int8` and `tersor_kernels::float`.
 
+use std::sync::Arc;
+
 use tersor_data::ElementType::{F16, F32, I8, I16, I32, U8};
 use tersor_data::Elements;
 use tersor_kernels::float;
@@ -10,7 +12,7 @@ use tersor_kernels::int8::{
     Requantization, Rescale, Softmax, Table,
 };
 use tersor_kernels::layout::{self, Broadcast};
-use tersor_kernels::window::Window;
+use tersor_kernels::window::{Padding, Window};
 
 use super::{Kernel, Site, affine, one_type};
 use crate::graph::Tensor;
@@ -56,7 +58,7 @@ pub(super) fn kernel(site: &Site, operator: &Operator) -> Result<Kernel, String>
 
 /// Runs `f` on the int8 elements of the first operand and of the output.
 fn int8_kernel(f: impl Fn(&[i8], &mut [i8]) + Send + Sync + 'static) -> Kernel {
-    Box::new(move |inputs, outputs| match (inputs[0], &mut outputs[0]) {
+    Arc::new(move |inputs: &[&Elements], outputs: &mut [Elements]| match (inputs[0], &mut outputs[0]) {
         (Elements::I8(x), Elements::I8(y)) => {
             f(x, y);
             Ok(())
@@ -67,7 +69,7 @@ fn int8_kernel(f: impl Fn(&[i8], &mut [i8]) + Send + Sync + 'static) -> Kernel {
 
 /// Runs `f` on the int8 elements of two operands and of the output.
 fn int8_pair_kernel(f: impl Fn(&[i8], &[i8], &mut [i8]) + Send + Sync + 'static) -> Kernel {
-    Box::new(move |inputs, outputs| match (inputs[0], inputs[1], &mut outputs[0]) {
+    Arc::new(move |inputs: &[&Elements], outputs: &mut [Elements]| match (inputs[0], inputs[1], &mut outputs[0]) {
         (Elements::I8(a), Elements::I8(b), Elements::I8(y)) => {
             f(a, b, y);
             Ok(())
@@ -78,7 +80,7 @@ fn int8_pair_kernel(f: impl Fn(&[i8], &[i8], &mut [i8]) + Send + Sync + 'static)
 
 /// Runs `f` on the f32 elements of the first operand and of the output.
 fn float_kernel(f: impl Fn(&[f32], &mut [f32]) + Send + Sync + 'static) -> Kernel {
-    Box::new(move |inputs, outputs| match (inputs[0], &mut outputs[0]) {
+    Arc::new(move |inputs: &[&Elements], outputs: &mut [Elements]| match (inputs[0], &mut outputs[0]) {
         (Elements::F32(x), Elements::F32(y)) => {
             f(x, y);
             Ok(())
@@ -94,7 +96,7 @@ fn float_map(f: impl Fn(f32) -> f32 + Send + Sync + 'static) -> Kernel {
 
 /// `y[i] = f(a[i], b[i])` in f32, broadcast.
 fn float_pair(broadcast: Broadcast, f: impl Fn(f32, f32) -> f32 + Send + Sync + 'static) -> Kernel {
-    Box::new(move |inputs, outputs| match (inputs[0], inputs[1], &mut outputs[0]) {
+    Arc::new(move |inputs: &[&Elements], outputs: &mut [Elements]| match (inputs[0], inputs[1], &mut outputs[0]) {
         (Elements::F32(a), Elements::F32(b), Elements::F32(y)) => {
             broadcast.apply(a, b, y, |&a, &b| f(a, b));
             Ok(())
@@ -155,7 +157,16 @@ fn requantization(site: &Site, x: Affine, y: Affine, channels: usize) -> Result<
     Ok(Requantization::FixedPoint(multipliers.ok_or(NO_MULTIPLIER)?, site.options.rounding))
 }
 
-fn convolution(site: &Site, operator: &Operator) -> Result<Kernel, String> {
+/// The kernel's size, and the windows along rows and columns, of a convolution whose input has shape `shape`.
+struct Windows {
+    vertical: Window,
+    horizontal: Window,
+    activation: Activation,
+    depthwise: bool,
+}
+
+/// `around`: what stands before and after rows and columns, if the convolution pads for a PAD before it.
+fn windows(site: &Site, operator: &Operator, around: Option<[[usize; 2]; 2]>) -> Result<Windows, String> {
     let (stride, dilation, padding, activation, depthwise) = match *operator {
         Operator::Conv2d { stride, dilation, padding, activation } => (stride, dilation, padding, activation, false),
         Operator::DepthwiseConv2d { stride, dilation, padding, activation } => {
@@ -163,106 +174,146 @@ fn convolution(site: &Site, operator: &Operator) -> Result<Kernel, String> {
         }
         _ => return Err("not a convolution".into()),
     };
-    let (input, output) = (site.input(0)?, site.output(0)?);
     let kernel = match site.input(1)?.shape.as_slice() {
         &[_, kh, kw, _] => [kh, kw],
         other => return Err(format!("weights of shape {other:?} have no kernel")),
     };
-    let [vertical, horizontal] = shape::windows(&input.shape, kernel, stride, dilation, padding)?;
-    let in_channels = shape::image(&input.shape)?[3];
-    let out_channels = shape::image(&output.shape)?[3];
-    match one_type(&[input, output], &[I8, F32])? {
-        I8 => {
-            let (x, y) = (affine(input)?, affine(output)?);
-            let (weights, bias) = int8_weights(site)?;
-            check_bias(bias.len(), out_channels)?;
-            let c = int8::Convolution {
-                vertical,
-                horizontal,
-                in_channels,
-                out_channels,
-                weights,
-                bias,
-                input_zero: x.zero_point,
-                requantization: requantization(site, x, y, out_channels)?,
-                output_zero: y.zero_point,
-                range: Range::of(activation, y),
-            };
-            let f = if depthwise { int8::depthwise_conv2d } else { int8::conv2d };
-            Ok(int8_kernel(move |x, y| f(&c, x, y)))
-        }
-        _ => {
-            let (weights, bias) = float_weights(site)?;
-            check_bias(bias.len(), out_channels)?;
-            let bounds = activation.bounds();
-            let c = float::Convolution { vertical, horizontal, in_channels, out_channels, weights, bias, bounds };
-            let f = if depthwise { float::depthwise_conv2d } else { float::conv2d };
-            Ok(float_kernel(move |x, y| f(&c, x, y)))
+    let mut shape = site.input(0)?.shape.clone();
+    let mut padding = padding;
+    if let Some(around) = around {
+        for (axis, [before, after]) in around.into_iter().enumerate() {
+            shape[axis + 1] -= before + after;
+            padding[axis] = Padding::Explicit { before, after };
         }
     }
+    let [vertical, horizontal] = shape::windows(&shape, kernel, stride, dilation, padding)?;
+    Ok(Windows { vertical, horizontal, activation, depthwise })
+}
+
+/// CONV_2D or DEPTHWISE_CONV_2D in int8; `around` as in [`windows`].
+pub(crate) fn int8_convolution(
+    site: &Site,
+    operator: &Operator,
+    around: Option<[[usize; 2]; 2]>,
+) -> Result<int8::Convolution, String> {
+    let Windows { vertical, horizontal, activation, .. } = windows(site, operator, around)?;
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let in_channels = shape::image(&input.shape)?[3];
+    let out_channels = shape::image(&output.shape)?[3];
+    let (x, y) = (affine(input)?, affine(output)?);
+    let (weights, bias) = int8_weights(site)?;
+    check_bias(bias.len(), out_channels)?;
+    Ok(int8::Convolution {
+        vertical,
+        horizontal,
+        in_channels,
+        out_channels,
+        weights,
+        bias,
+        input_zero: x.zero_point,
+        requantization: requantization(site, x, y, out_channels)?,
+        output_zero: y.zero_point,
+        range: Range::of(activation, y),
+    })
+}
+
+fn convolution(site: &Site, operator: &Operator) -> Result<Kernel, String> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let Windows { vertical, horizontal, activation, depthwise } = windows(site, operator, None)?;
+    if one_type(&[input, output], &[I8, F32])? == I8 {
+        let c = int8_convolution(site, operator, None)?;
+        let f = if depthwise { int8::depthwise_conv2d } else { int8::conv2d };
+        return Ok(int8_kernel(move |x, y| f(&c, x, y)));
+    }
+    let in_channels = shape::image(&input.shape)?[3];
+    let out_channels = shape::image(&output.shape)?[3];
+    let (weights, bias) = float_weights(site)?;
+    check_bias(bias.len(), out_channels)?;
+    let bounds = activation.bounds();
+    let c = float::Convolution { vertical, horizontal, in_channels, out_channels, weights, bias, bounds };
+    let f = if depthwise { float::depthwise_conv2d } else { float::conv2d };
+    Ok(float_kernel(move |x, y| f(&c, x, y)))
+}
+
+/// FULLY_CONNECTED in int8: a 1x1 convolution over rows, and the zero point of the weights.
+pub(crate) fn int8_matrix(site: &Site, activation: Activation) -> Result<(int8::Convolution, i32), String> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let &[outputs, inputs] = site.input(1)?.shape.as_slice() else { return Err("its weights are no matrix".into()) };
+    let (x, y) = (affine(input)?, affine(output)?);
+    let (weights, bias) = int8_weights(site)?;
+    check_bias(bias.len(), outputs)?;
+    let q = site.input(1)?.quantization.as_ref().ok_or("its weights have no scale")?;
+    let (requantization, weight_zero) = match q.affine() {
+        Some(w) if !site.float_arithmetic() => {
+            let multiplier = Multiplier::new(x.scale * w.scale / y.scale).ok_or(NO_MULTIPLIER)?;
+            let zero = affine(site.input(1)?)?.zero_point;
+            (Requantization::FixedPoint(vec![multiplier; outputs], site.options.rounding), zero)
+        }
+        _ => (requantization(site, x, y, outputs)?, 0),
+    };
+    let window = |n| Window::new(n, 1, 1, 1, Padding::Valid).ok_or("it multiplies nothing");
+    let c = int8::Convolution {
+        vertical: window(1)?,
+        horizontal: window(input.len() / inputs.max(1))?,
+        in_channels: inputs,
+        out_channels: outputs,
+        weights,
+        bias,
+        input_zero: x.zero_point,
+        requantization,
+        output_zero: y.zero_point,
+        range: Range::of(activation, y),
+    };
+    Ok((c, weight_zero))
 }
 
 fn fully_connected(site: &Site, activation: Activation) -> Result<Kernel, String> {
     let (input, output) = (site.input(0)?, site.output(0)?);
     let &[outputs, _] = site.input(1)?.shape.as_slice() else { return Err("its weights are no matrix".into()) };
-    match one_type(&[input, output], &[I8, F32])? {
-        I8 => {
-            let (x, y) = (affine(input)?, affine(output)?);
-            let (weights, bias) = int8_weights(site)?;
-            check_bias(bias.len(), outputs)?;
-            let q = site.input(1)?.quantization.as_ref().ok_or("its weights have no scale")?;
-            let (requantization, weight_zero) = match q.affine() {
-                Some(w) if !site.float_arithmetic() => {
-                    let multiplier = Multiplier::new(x.scale * w.scale / y.scale).ok_or(NO_MULTIPLIER)?;
-                    let zero = affine(site.input(1)?)?.zero_point;
-                    (Requantization::FixedPoint(vec![multiplier; outputs], site.options.rounding), zero)
-                }
-                _ => (requantization(site, x, y, outputs)?, 0),
-            };
-            let range = Range::of(activation, y);
-            Ok(int8_kernel(move |input, output| {
-                let (x, y) = (x.zero_point, y.zero_point);
-                int8::fully_connected(input, x, &weights, weight_zero, &bias, &requantization, y, range, output);
-            }))
-        }
-        _ => {
-            let (weights, bias) = float_weights(site)?;
-            check_bias(bias.len(), outputs)?;
-            let bounds = activation.bounds();
-            Ok(float_kernel(move |x, y| float::fully_connected(x, &weights, &bias, bounds, y, outputs)))
-        }
+    if one_type(&[input, output], &[I8, F32])? == I8 {
+        let (c, weight_zero) = int8_matrix(site, activation)?;
+        return Ok(int8_kernel(move |x, y| int8::fully_connected(&c, weight_zero, x, y)));
     }
+    let (weights, bias) = float_weights(site)?;
+    check_bias(bias.len(), outputs)?;
+    let bounds = activation.bounds();
+    Ok(float_kernel(move |x, y| float::fully_connected(x, &weights, &bias, bounds, y, outputs)))
+}
+
+/// ADD, SUB or MUL in int8, of operands quantised as `a` and `b`.
+pub(crate) fn int8_pair(
+    site: &Site,
+    operator: &Operator,
+    activation: Activation,
+    [a, b]: [Affine; 2],
+) -> Result<Binary, String> {
+    let y = affine(site.output(0)?)?;
+    let formula = match operator {
+        Operator::Add { .. } => Binary::sum,
+        Operator::Sub { .. } => Binary::difference,
+        _ => Binary::product,
+    };
+    Ok(formula(a, b, y, Range::of(activation, y), site.options.rounding).ok_or(NO_MULTIPLIER)?)
 }
 
 fn binary(site: &Site, operator: &Operator, activation: Activation) -> Result<Kernel, String> {
     let (a, b, output) = (site.input(0)?, site.input(1)?, site.output(0)?);
     let broadcast = shape::broadcast(&a.shape, &b.shape)?;
-    match one_type(&[a, b, output], &[I8, F32])? {
-        I8 => {
-            let (a, b, y) = (affine(a)?, affine(b)?, affine(output)?);
-            let range = Range::of(activation, y);
-            let rounding = site.options.rounding;
-            let formula = match operator {
-                Operator::Add { .. } if site.float_arithmetic() => {
-                    let sum = FloatSum::new(a, b, y, range);
-                    return Ok(int8_pair_kernel(move |a, b, y| sum.apply(a, b, &broadcast, y)));
-                }
-                Operator::Add { .. } => Binary::sum(a, b, y, range, rounding),
-                Operator::Sub { .. } => Binary::difference(a, b, y, range, rounding),
-                _ => Binary::product(a, b, y, range, rounding),
-            };
-            let formula = formula.ok_or(NO_MULTIPLIER)?;
-            Ok(int8_pair_kernel(move |a, b, y| formula.apply(a, b, &broadcast, y)))
+    if one_type(&[a, b, output], &[I8, F32])? == I8 {
+        let (a, b, y) = (affine(a)?, affine(b)?, affine(output)?);
+        if site.float_arithmetic() && matches!(operator, Operator::Add { .. }) {
+            let sum = FloatSum::new(a, b, y, Range::of(activation, y));
+            return Ok(int8_pair_kernel(move |a, b, y| sum.apply(a, b, &broadcast, y)));
         }
-        _ => {
-            let bounds = activation.bounds();
-            Ok(match operator {
-                Operator::Add { .. } => float_pair(broadcast, move |a, b| float::clamp(a + b, bounds)),
-                Operator::Sub { .. } => float_pair(broadcast, move |a, b| float::clamp(a - b, bounds)),
-                _ => float_pair(broadcast, move |a, b| float::clamp(a * b, bounds)),
-            })
-        }
+        let formula = int8_pair(site, operator, activation, [a, b])?;
+        return Ok(int8_pair_kernel(move |a, b, y| formula.apply(a, b, &broadcast, y)));
     }
+    let bounds = activation.bounds();
+    Ok(match operator {
+        Operator::Add { .. } => float_pair(broadcast, move |a, b| float::clamp(a + b, bounds)),
+        Operator::Sub { .. } => float_pair(broadcast, move |a, b| float::clamp(a - b, bounds)),
+        _ => float_pair(broadcast, move |a, b| float::clamp(a * b, bounds)),
+    })
 }
 
 /// MAXIMUM and MINIMUM compare values as they are, so all tensors must be quantised alike.
@@ -474,7 +525,7 @@ fn quantize(site: &Site) -> Result<Kernel, String> {
         _ => (i32::MIN, i32::MAX),
     };
     if one_type(&[input], &[F32, I8, U8, I16, I32])? == F32 {
-        return Ok(Box::new(move |inputs, outputs| {
+        return Ok(Arc::new(move |inputs: &[&Elements], outputs: &mut [Elements]| {
             let x = inputs[0].as_f32().ok_or("its input is not float32")?;
             let not_a_number = |i: usize| format!("element {i} of its input is not a number");
             let quantize = |(i, &x): (usize, &f32)| int8::quantize(x, y, low, high).ok_or_else(|| not_a_number(i));
@@ -482,7 +533,7 @@ fn quantize(site: &Site) -> Result<Kernel, String> {
         }));
     }
     let rescale = Rescale::new(affine(input)?, y, site.options.rounding).ok_or(NO_MULTIPLIER)?;
-    Ok(Box::new(move |inputs, outputs| {
+    Ok(Arc::new(move |inputs: &[&Elements], outputs: &mut [Elements]| {
         let value = |x: i32| Ok(rescale.value(x).clamp(low, high));
         let y = &mut outputs[0];
         match inputs[0] {
@@ -510,7 +561,7 @@ fn dequantize(site: &Site) -> Result<Kernel, String> {
     let (input, output) = (site.input(0)?, site.output(0)?);
     one_type(&[output], &[F32])?;
     if one_type(&[input], &[I8, U8, I16, I32, F16])? == F16 {
-        return Ok(Box::new(|inputs, outputs| match (inputs[0], &mut outputs[0]) {
+        return Ok(Arc::new(|inputs: &[&Elements], outputs: &mut [Elements]| match (inputs[0], &mut outputs[0]) {
             (Elements::F16(x), Elements::F32(y)) => {
                 x.iter().zip(y).for_each(|(x, y)| *y = x.to_f32());
                 Ok(())
@@ -519,7 +570,7 @@ fn dequantize(site: &Site) -> Result<Kernel, String> {
         }));
     }
     let q = affine(input)?;
-    Ok(Box::new(move |inputs, outputs| {
+    Ok(Arc::new(move |inputs: &[&Elements], outputs: &mut [Elements]| {
         let Elements::F32(y) = &mut outputs[0] else { return Err("its output is not float32".into()) };
         match inputs[0] {
             Elements::I8(x) => x.iter().zip(y).for_each(|(&x, y)| *y = q.real(i32::from(x))),

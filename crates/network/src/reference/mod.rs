@@ -3,7 +3,7 @@
 //! It is the standard that faster engines are held to: int8 results equal TensorFlow Lite Micro's reference kernels to
 //! the bit. [`Reference::prepare`] checks everything once and computes multipliers; [`Reference::run`] then only computes.
 
-mod arithmetic;
+pub(crate) mod arithmetic;
 mod movement;
 
 use std::collections::HashMap;
@@ -36,18 +36,18 @@ impl Default for Options {
 }
 
 /// Computes a node's outputs (allocated, zero) from its operands; the error says why the values cannot be computed.
-type Kernel = Box<dyn Fn(&[&Elements], &mut [Elements]) -> Result<(), String> + Send + Sync>;
+pub(crate) type Kernel = Arc<dyn Fn(&[&Elements], &mut [Elements]) -> Result<(), String> + Send + Sync>;
 
 /// A network, prepared for the reference engine.
 pub struct Reference {
-    name: String,
-    graphs: Vec<PreparedGraph>,
-    variables: Vec<Variable>,
+    pub(crate) name: String,
+    pub(crate) graphs: Vec<PreparedGraph>,
+    pub(crate) variables: Vec<Variable>,
 }
 
 /// What a variable holds between runs.
 #[derive(Debug, Clone, Copy)]
-struct Variable {
+pub(crate) struct Variable {
     element_type: ElementType,
     count: usize,
     /// What it holds before anything is assigned: its zero point.
@@ -55,7 +55,7 @@ struct Variable {
 }
 
 impl Variable {
-    fn initial(self) -> Elements {
+    pub(crate) fn initial(self) -> Elements {
         match self.element_type {
             ElementType::I8 => Elements::I8(vec![self.initial as i8; self.count]),
             ElementType::U8 => Elements::U8(vec![self.initial as u8; self.count]),
@@ -64,30 +64,30 @@ impl Variable {
     }
 }
 
-struct PreparedGraph {
-    steps: Vec<Step>,
-    tensors: Vec<PreparedTensor>,
-    constants: HashMap<TensorId, Arc<Elements>>,
-    inputs: Vec<TensorId>,
-    outputs: Vec<TensorId>,
+pub(crate) struct PreparedGraph {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) tensors: Vec<PreparedTensor>,
+    pub(crate) constants: HashMap<TensorId, Arc<Elements>>,
+    pub(crate) inputs: Vec<TensorId>,
+    pub(crate) outputs: Vec<TensorId>,
 }
 
 /// What a run must know of a tensor.
-struct PreparedTensor {
-    shape: Vec<usize>,
-    element_type: Option<ElementType>,
+pub(crate) struct PreparedTensor {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) element_type: Option<ElementType>,
     /// The last step that reads it.
-    last: usize,
+    pub(crate) last: usize,
 }
 
-struct Step {
-    operator: String,
-    inputs: Vec<Option<TensorId>>,
-    outputs: Vec<TensorId>,
-    action: Action,
+pub(crate) struct Step {
+    pub(crate) operator: String,
+    pub(crate) inputs: Vec<Option<TensorId>>,
+    pub(crate) outputs: Vec<TensorId>,
+    pub(crate) action: Action,
 }
 
-enum Action {
+pub(crate) enum Action {
     Compute(Kernel),
     /// Its outputs were computed when the network was prepared.
     Constant,
@@ -99,8 +99,8 @@ enum Action {
 /// What a network remembers between runs: its variables, and which initialisers have run.
 #[derive(Debug, Clone, Default)]
 pub struct State {
-    variables: Vec<Option<Arc<Elements>>>,
-    called: bool,
+    pub(crate) variables: Vec<Option<Arc<Elements>>>,
+    pub(crate) called: bool,
 }
 
 /// Why an operator cannot be run.
@@ -187,6 +187,30 @@ impl Reference {
         Error::Input { network: self.name.clone(), why }
     }
 
+    /// What is wrong with an input.
+    pub(crate) fn input_fault(&self, why: String) -> Error {
+        self.input(why)
+    }
+
+    /// What is wrong with the values of a node of the main graph.
+    pub(crate) fn fault(&self, node: usize, why: String) -> Error {
+        let operator = self.graphs[0].steps[node].operator.clone();
+        Error::Operator { network: self.name.clone(), within: within(0), index: node, operator, why }
+    }
+
+    /// Checks that `array` is what tensor `t` of the main graph takes.
+    pub(crate) fn check_fed(&self, t: TensorId, array: &Array) -> Result<(), Error> {
+        check_fed(&self.name, &self.graphs[0], t, array)
+    }
+
+    /// The kernel of a node of the main graph that computes.
+    pub(crate) fn kernel(&self, node: usize) -> Kernel {
+        match &self.graphs[0].steps[node].action {
+            Action::Compute(kernel) => kernel.clone(),
+            _ => Arc::new(|_, _| Err("computes nothing".into())),
+        }
+    }
+
     fn array(&self, graph: &PreparedGraph, t: TensorId, value: Option<Arc<Elements>>) -> Result<Array, Error> {
         let value = value.or_else(|| graph.constants.get(&t).cloned());
         let value = value.ok_or_else(|| self.input(format!("output tensor {t} has no value")))?;
@@ -194,7 +218,7 @@ impl Reference {
         Array::new(shape, Arc::unwrap_or_clone(value)).ok_or_else(|| self.input(format!("tensor {t} is no array")))
     }
 
-    fn execute(
+    pub(crate) fn execute(
         &self,
         index: usize,
         state: &mut State,
@@ -204,16 +228,7 @@ impl Reference {
         let graph = &self.graphs[index];
         let mut values: Vec<Option<Arc<Elements>>> = vec![None; graph.tensors.len()];
         for &(t, array) in feed {
-            let tensor = &graph.tensors[t];
-            if Some(array.element_type()) != tensor.element_type || array.shape() != tensor.shape {
-                let expected = tensor.element_type.map_or("another kind", ElementType::name);
-                return Err(self.input(format!(
-                    "tensor {t} takes {expected} of shape {:?}, not {} of shape {:?}",
-                    tensor.shape,
-                    array.element_type(),
-                    array.shape()
-                )));
-            }
+            check_fed(&self.name, graph, t, array)?;
             watch(t, array);
             values[t] = Some(Arc::new(array.elements().clone()));
         }
@@ -283,6 +298,18 @@ impl Reference {
         let main = &self.graphs[0];
         main.inputs.iter().map(|&t| (t, main.tensors[t].shape.as_slice(), main.tensors[t].element_type))
     }
+}
+
+/// What is fed has the type and shape that the tensor takes.
+fn check_fed(network: &str, graph: &PreparedGraph, t: TensorId, array: &Array) -> Result<(), Error> {
+    let tensor = &graph.tensors[t];
+    if Some(array.element_type()) == tensor.element_type && array.shape() == tensor.shape {
+        return Ok(());
+    }
+    let expected = tensor.element_type.map_or("another kind", ElementType::name);
+    let (shape, kind, given) = (&tensor.shape, array.element_type(), array.shape());
+    let why = format!("tensor {t} takes {expected} of shape {shape:?}, not {kind} of shape {given:?}");
+    Err(Error::Input { network: network.into(), why })
 }
 
 /// Variables of the whole network, by container and name.
@@ -417,28 +444,28 @@ fn zeros(element_type: Option<ElementType>, shape: &[usize]) -> Elements {
 }
 
 /// A node in its graph, with what preparing it may ask.
-struct Site<'a> {
-    network: &'a Network,
-    graph: &'a Graph,
-    node: &'a Node,
-    constants: &'a HashMap<TensorId, Arc<Elements>>,
-    options: Options,
+pub(crate) struct Site<'a> {
+    pub(crate) network: &'a Network,
+    pub(crate) graph: &'a Graph,
+    pub(crate) node: &'a Node,
+    pub(crate) constants: &'a HashMap<TensorId, Arc<Elements>>,
+    pub(crate) options: Options,
 }
 
 impl<'a> Site<'a> {
-    fn input(&self, i: usize) -> Result<&'a Tensor, String> {
+    pub(crate) fn input(&self, i: usize) -> Result<&'a Tensor, String> {
         let t = self.node.inputs.get(i).copied().flatten();
         t.map(|t| &self.graph.tensors[t])
             .ok_or_else(|| format!("operand {i} is missing; the operator has {}", self.node.inputs.len()))
     }
 
-    fn output(&self, i: usize) -> Result<&'a Tensor, String> {
+    pub(crate) fn output(&self, i: usize) -> Result<&'a Tensor, String> {
         let t = self.node.outputs.get(i);
         t.map(|&t| &self.graph.tensors[t])
             .ok_or_else(|| format!("output {i} is missing; the operator has {}", self.node.outputs.len()))
     }
 
-    fn constant(&self, i: usize) -> Option<&'a Elements> {
+    pub(crate) fn constant(&self, i: usize) -> Option<&'a Elements> {
         self.constants.get(&self.node.inputs.get(i).copied().flatten()?).map(|c| &**c)
     }
 
@@ -454,13 +481,13 @@ impl<'a> Site<'a> {
         Ok(Operand { shape: &self.input(i)?.shape, constant: self.constant(i) })
     }
 
-    fn float_arithmetic(&self) -> bool {
+    pub(crate) fn float_arithmetic(&self) -> bool {
         self.network.arithmetic == Arithmetic::Float
     }
 }
 
 /// The one scale and zero point of an integer tensor.
-fn affine(tensor: &Tensor) -> Result<Affine, String> {
+pub(crate) fn affine(tensor: &Tensor) -> Result<Affine, String> {
     let name = &tensor.name;
     let q = tensor.quantization.as_ref().ok_or_else(|| format!("tensor {name} has no scale"))?;
     let q = q.affine().ok_or_else(|| format!("tensor {name} has no single positive scale"))?;

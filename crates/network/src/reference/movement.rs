@@ -1,5 +1,7 @@
 //! Operators that move elements and compute nothing: any element type, the same quantisation on both sides.
 
+use std::sync::Arc;
+
 use tersor_data::Elements;
 use tersor_kernels::int8::Activation;
 use tersor_kernels::layout;
@@ -16,7 +18,7 @@ trait Movement: Send + Sync + 'static {
 
 /// Hands typed slices to a movement; `operands` of the node are moved, all of one type.
 fn moving(operands: std::ops::Range<usize>, movement: impl Movement) -> Kernel {
-    Box::new(move |inputs, outputs| {
+    Arc::new(move |inputs: &[&Elements], outputs: &mut [Elements]| {
         let inputs = &inputs[operands.clone()];
         macro_rules! typed {
             ($($variant:ident)*) => {
@@ -137,7 +139,7 @@ fn pad(site: &Site) -> Result<Kernel, String> {
     };
     let [before, after] = [0, 1].map(|side| paddings.iter().map(|p| p[side]).collect());
     let place = moving(0..1, Pad { shape: input.shape.clone(), before, after });
-    Ok(Box::new(move |inputs, outputs| {
+    Ok(Arc::new(move |inputs: &[&Elements], outputs: &mut [Elements]| {
         fill(&mut outputs[0], &value)?;
         place(inputs, outputs)
     }))

@@ -224,7 +224,7 @@ impl Fitting {
     }
 }
 
-/// Run a network exactly, as the reference kernels of TensorFlow Lite Micro do
+/// Run a network, to the bit as the reference kernels of TensorFlow Lite Micro do
 #[derive(Args)]
 pub struct Run {
     /// The network: .tflite, or .json/.safetensors of a graph file
@@ -342,9 +342,12 @@ impl Verify {
     }
 }
 
-/// How the reference engine computes.
+/// How the network is computed.
 #[derive(Args)]
 struct Engine {
+    /// What computes: kernels written for this machine, or those that read like the formulas; the bits are the same
+    #[arg(long, value_enum, default_value_t = Kernels::Fast)]
+    engine: Kernels,
     /// How fixed-point products are rounded; LiteRT's FULLY_CONNECTED rounds once
     #[arg(long, value_enum, default_value_t = Round::Double)]
     rounding: Round,
@@ -354,6 +357,12 @@ struct Engine {
     /// Most memory that activations may take (K, M, G = 1024, …)
     #[arg(long, value_name = "SIZE", default_value = "192M", value_parser = quantity::parse_bytes)]
     memory: u64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Kernels {
+    Fast,
+    Reference,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -369,7 +378,11 @@ impl Engine {
             Round::Single => Rounding::Single,
         };
         let options = Options { rounding, memory: self.memory, ..Options::default() };
-        Settings { options, reset: self.reset, keep_all: false }
+        let engine = match self.engine {
+            Kernels::Fast => run::Engine::Fast,
+            Kernels::Reference => run::Engine::Reference,
+        };
+        Settings { engine, options, reset: self.reset, keep_all: false }
     }
 }
 

@@ -1,0 +1,115 @@
+//! Images in memory, NHWC without the N: whole, a part of one, or a few rows of one in a ring.
+
+use std::ops::Range;
+
+/// Rows and columns of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Region {
+    /// Rows.
+    pub rows: Range<usize>,
+    /// Columns.
+    pub columns: Range<usize>,
+}
+
+impl Region {
+    /// A whole image.
+    pub fn whole(height: usize, width: usize) -> Self {
+        Self { rows: 0..height, columns: 0..width }
+    }
+}
+
+/// Where the pixels of a region lie: row `y` at `(y − first) mod ring`.
+#[derive(Debug, Clone)]
+struct Layout {
+    region: Region,
+    ring: usize,
+    channels: usize,
+}
+
+impl Layout {
+    fn new(region: Region, ring: usize, channels: usize, bytes: usize) -> Self {
+        assert!(ring >= 1 && ring <= region.rows.len(), "a ring of {ring} rows for {}", region.rows.len());
+        assert!(bytes >= ring * region.columns.len() * channels, "the image is larger than its memory");
+        Self { region, ring, channels }
+    }
+
+    /// Bytes of a row.
+    fn width(&self) -> usize {
+        self.region.columns.len() * self.channels
+    }
+
+    fn row(&self, y: usize) -> Range<usize> {
+        assert!(self.region.rows.contains(&y), "row {y} is not in memory");
+        let at = (y - self.region.rows.start) % self.ring * self.width();
+        at..at + self.width()
+    }
+
+    fn span(&self, y: usize, columns: &Range<usize>) -> Range<usize> {
+        let held = &self.region.columns;
+        assert!(held.start <= columns.start && columns.end <= held.end, "columns {columns:?} are not in memory");
+        let start = self.row(y).start + (columns.start - held.start) * self.channels;
+        start..start + columns.len() * self.channels
+    }
+
+    fn is_one_run(&self, region: &Region) -> bool {
+        self.ring == self.region.rows.len() && region.columns == self.region.columns
+    }
+}
+
+/// Pixels to read.
+#[derive(Debug, Clone)]
+pub struct Image<'a> {
+    layout: Layout,
+    bytes: &'a [u8],
+}
+
+impl<'a> Image<'a> {
+    /// The pixels of `region` in `bytes`, as many rows at once as `ring`.
+    pub fn new(region: Region, ring: usize, channels: usize, bytes: &'a [u8]) -> Self {
+        Self { layout: Layout::new(region, ring, channels, bytes.len()), bytes }
+    }
+
+    /// The pixels of row `y` in `columns`.
+    pub fn span(&self, y: usize, columns: Range<usize>) -> &'a [u8] {
+        &self.bytes[self.layout.span(y, &columns)]
+    }
+
+    /// The pixels of `region` if they lie one after the other.
+    pub fn run(&self, region: &Region) -> Option<&'a [u8]> {
+        if !self.layout.is_one_run(region) {
+            return None;
+        }
+        let start = self.layout.row(region.rows.start).start;
+        let end = self.layout.row(region.rows.end - 1).end;
+        Some(&self.bytes[start..end])
+    }
+}
+
+/// Pixels to write.
+#[derive(Debug)]
+pub struct ImageMut<'a> {
+    layout: Layout,
+    bytes: &'a mut [u8],
+}
+
+impl<'a> ImageMut<'a> {
+    /// As [`Image::new`].
+    pub fn new(region: Region, ring: usize, channels: usize, bytes: &'a mut [u8]) -> Self {
+        Self { layout: Layout::new(region, ring, channels, bytes.len()), bytes }
+    }
+
+    /// The pixels of row `y` in `columns`.
+    pub fn span(&mut self, y: usize, columns: Range<usize>) -> &mut [u8] {
+        &mut self.bytes[self.layout.span(y, &columns)]
+    }
+
+    /// The pixels of `region` if they lie one after the other.
+    pub fn run(&mut self, region: &Region) -> Option<&mut [u8]> {
+        if !self.layout.is_one_run(region) {
+            return None;
+        }
+        let start = self.layout.row(region.rows.start).start;
+        let end = self.layout.row(region.rows.end - 1).end;
+        Some(&mut self.bytes[start..end])
+    }
+}
