@@ -19,14 +19,8 @@ const ROUND: Duration = Duration::from_millis(40);
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let named: Vec<_> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).map(Into::into).collect();
     let models: Vec<std::path::PathBuf> = if named.is_empty() {
-        let names = [
-            "resnet8_cifar10",
-            "dscnn_kws",
-            "mobilenetv1_vww96",
-            "autoencoder_ad",
-            "mcunet_vww1",
-            "mcunet_persondet",
-        ];
+        let names =
+            ["resnet8_cifar10", "dscnn_kws", "mobilenetv1_vww96", "autoencoder_ad", "mcunet_vww1", "mcunet_persondet"];
         names.iter().filter_map(|name| shared::file(&format!("tiny/{name}_int8.tflite"))).collect()
     } else {
         named

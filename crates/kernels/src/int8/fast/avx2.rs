@@ -62,8 +62,8 @@ impl Simd for Avx2 {
     unsafe fn interleave(from: [*const u8; 4], n: usize, zero: u8, to: *mut i32) {
         unsafe {
             let zeros = _mm_set1_epi16(i16::from(zero));
-            let row = |i: usize| _mm_sub_epi16(_mm_cvtepu8_epi16(bytes(from[i], n)), zeros);
-            let (a, b) = (row(0), row(1));
+            let a = _mm_sub_epi16(_mm_cvtepu8_epi16(bytes(from[0], n)), zeros);
+            let b = _mm_sub_epi16(_mm_cvtepu8_epi16(bytes(from[1], n)), zeros);
             _mm_storeu_si128(to.cast(), _mm_unpacklo_epi16(a, b));
             _mm_storeu_si128(to.add(4).cast(), _mm_unpackhi_epi16(a, b));
         }
@@ -154,9 +154,9 @@ impl Simd for Avx2 {
     unsafe fn high_mul(x: __m256i, m: __m256i) -> __m256i {
         unsafe {
             let half = _mm256_set1_epi64x(1 << 30);
-            let odd_lanes = |v| _mm256_srli_epi64::<32>(v);
             let even = _mm256_add_epi64(_mm256_mul_epi32(x, m), half);
-            let odd = _mm256_add_epi64(_mm256_mul_epi32(odd_lanes(x), odd_lanes(m)), half);
+            let odd = _mm256_mul_epi32(_mm256_srli_epi64::<32>(x), _mm256_srli_epi64::<32>(m));
+            let odd = _mm256_add_epi64(odd, half);
             // The odd products' bits 31..63 belong in the high halves.
             _mm256_blend_epi32::<0b1010_1010>(_mm256_srli_epi64::<31>(even), _mm256_add_epi64(odd, odd))
         }

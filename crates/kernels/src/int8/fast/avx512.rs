@@ -14,6 +14,13 @@ fn first(n: usize) -> __mmask16 {
     if n >= 16 { u16::MAX } else { (1 << n) - 1 }
 }
 
+/// The first `n` of 16 bytes, the rest zero.
+#[inline(always)]
+unsafe fn bytes(from: *const u8, n: usize) -> __m128i {
+    // SAFETY: `from` is good for `n` bytes, and the machine has AVX-512.
+    unsafe { if n >= 16 { _mm_loadu_si128(from.cast()) } else { _mm_maskz_loadu_epi8(first(n), from.cast()) } }
+}
+
 // SAFETY: of every block below: the trait's caller promises the machine and the pointers.
 #[expect(clippy::undocumented_unsafe_blocks, reason = "said once, above")]
 impl Simd for Avx512 {
@@ -43,13 +50,10 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn interleave(from: [*const u8; 4], n: usize, _: u8, to: *mut i32) {
         unsafe {
-            let row = |i: usize| {
-                if n >= 16 { _mm_loadu_si128(from[i].cast()) } else { _mm_maskz_loadu_epi8(first(n), from[i].cast()) }
-            };
-            let rows = _mm512_castsi128_si512(row(0));
-            let rows = _mm512_inserti32x4::<1>(rows, row(1));
-            let rows = _mm512_inserti32x4::<2>(rows, row(2));
-            let rows = _mm512_inserti32x4::<3>(rows, row(3));
+            let rows = _mm512_castsi128_si512(bytes(from[0], n));
+            let rows = _mm512_inserti32x4::<1>(rows, bytes(from[1], n));
+            let rows = _mm512_inserti32x4::<2>(rows, bytes(from[2], n));
+            let rows = _mm512_inserti32x4::<3>(rows, bytes(from[3], n));
             // Four channels of every row to a 128-bit lane, then a 4x4 transposition of bytes in each.
             let gathered = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
             let turned = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
@@ -75,11 +79,7 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     unsafe fn load_bytes(from: *const u8, n: usize) -> __m512i {
-        unsafe {
-            let bytes =
-                if n >= 16 { _mm_loadu_si128(from.cast()) } else { _mm_maskz_loadu_epi8(first(n), from.cast()) };
-            _mm512_cvtepu8_epi32(bytes)
-        }
+        unsafe { _mm512_cvtepu8_epi32(bytes(from, n)) }
     }
 
     #[inline(always)]
@@ -143,9 +143,9 @@ impl Simd for Avx512 {
     unsafe fn high_mul(x: __m512i, m: __m512i) -> __m512i {
         unsafe {
             let half = _mm512_set1_epi64(1 << 30);
-            let odd_lanes = |v| _mm512_shuffle_epi32::<0b11_11_01_01>(v);
             let even = _mm512_add_epi64(_mm512_mul_epi32(x, m), half);
-            let odd = _mm512_add_epi64(_mm512_mul_epi32(odd_lanes(x), odd_lanes(m)), half);
+            let [odd_x, odd_m] = [_mm512_shuffle_epi32::<0b11_11_01_01>(x), _mm512_shuffle_epi32::<0b11_11_01_01>(m)];
+            let odd = _mm512_add_epi64(_mm512_mul_epi32(odd_x, odd_m), half);
             // The odd products' bits 31..63 belong in the high halves.
             _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64::<31>(even), _mm512_add_epi64(odd, odd))
         }

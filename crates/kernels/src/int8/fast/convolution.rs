@@ -363,9 +363,15 @@ impl<S: Simd, const PIXELS: usize, const VECTORS: usize> Work for Exact<'_, S, P
         let halves = PIXELS * VECTORS <= 6;
         // SAFETY: of the whole block: the caller promised the pointers.
         unsafe {
-            let start: [S::Vector; VECTORS] = std::array::from_fn(|n| c.requantizer.start::<S>(first + n));
-            let mut acc = [start; PIXELS];
-            let mut other = [[S::splat(0); VECTORS]; PIXELS];
+            let zero = S::splat(0);
+            let mut acc = [[zero; VECTORS]; PIXELS];
+            let mut other = [[zero; VECTORS]; PIXELS];
+            for n in 0..VECTORS {
+                let start = c.requantizer.start::<S>(first + n);
+                for m in 0..PIXELS {
+                    acc[m][n] = start;
+                }
+            }
             let mut w = weights;
             for &run in runs {
                 let mut x = from.add(run);
@@ -388,18 +394,20 @@ impl<S: Simd, const PIXELS: usize, const VECTORS: usize> Work for Exact<'_, S, P
                 }
             }
             if halves {
-                for (acc, other) in acc.iter_mut().zip(other) {
-                    for (acc, other) in acc.iter_mut().zip(other) {
-                        *acc = S::add(*acc, other);
+                for m in 0..PIXELS {
+                    for n in 0..VECTORS {
+                        acc[m][n] = S::add(acc[m][n], other[m][n]);
                     }
                 }
             }
             let lanes = S::LANES.min(c.out_channels);
-            for (n, &channel) in c.vectors[first..first + VECTORS].iter().enumerate() {
-                let column: [S::Vector; PIXELS] = std::array::from_fn(|m| acc[m][n]);
-                c.requantizer.finish::<S, PIXELS>(first + n, column, |m, y| {
-                    S::store_bytes(y, to.add(m * c.out_channels + channel), lanes);
-                });
+            for n in 0..VECTORS {
+                let mut column = [zero; PIXELS];
+                for m in 0..PIXELS {
+                    column[m] = acc[m][n];
+                }
+                let to = to.add(c.vectors[first + n]);
+                c.requantizer.finish::<S, PIXELS>(first + n, &column, to, c.out_channels, lanes);
             }
         }
     }
@@ -418,11 +426,14 @@ unsafe fn step_of_tile<S: Simd, const PIXELS: usize, const VECTORS: usize>(
 ) {
     // SAFETY: as above.
     unsafe {
-        let w: [S::Vector; VECTORS] = std::array::from_fn(|n| S::load(w.add(n * S::LANES)));
-        for (m, acc) in acc.iter_mut().enumerate() {
+        let mut weights = [S::splat(0); VECTORS];
+        for n in 0..VECTORS {
+            weights[n] = S::load(w.add(n * S::LANES));
+        }
+        for m in 0..PIXELS {
             let x = S::splat_at(x.add(m * step).cast());
-            for (acc, w) in acc.iter_mut().zip(w) {
-                *acc = S::dot(*acc, x, w);
+            for n in 0..VECTORS {
+                acc[m][n] = S::dot(acc[m][n], x, weights[n]);
             }
         }
     }

@@ -132,19 +132,22 @@ impl Work for Apply<'_, '_, '_> {
                 for (vector, &channel) in c.vectors.iter().enumerate() {
                     for g in 0..groups {
                         // A row of padding is one pixel that every column reads.
-                        let mut rows = [(padding, 0); 4];
-                        for (r, row) in rows.iter_mut().enumerate().take(S::GROUP) {
+                        let (mut rows, mut steps) = ([padding; 4], [0; 4]);
+                        for r in 0..S::GROUP {
                             let ky = g * S::GROUP + r;
                             let at = top + (ky * v.dilation) as isize;
                             if ky < v.kernel && (0..v.input as isize).contains(&at) && !real.is_empty() {
-                                *row = (input.span(at as usize, real.clone()).as_ptr().add(channel), c.channels);
+                                rows[r] = input.span(at as usize, real.clone()).as_ptr().add(channel);
+                                steps[r] = c.channels;
                             }
                         }
                         let mut column = from.add(g * S::LANES);
                         for x in 0..interleaved {
                             if (left..right).contains(&x) {
-                                S::interleave(rows.map(|(row, _)| row), lanes, c.zero, column);
-                                rows.iter_mut().for_each(|(row, step)| *row = row.add(*step));
+                                S::interleave(rows, lanes, c.zero, column);
+                                for r in 0..S::GROUP {
+                                    rows[r] = rows[r].add(steps[r]);
+                                }
                             } else {
                                 S::interleave([padding; 4], S::LANES, c.zero, column);
                             }
@@ -213,17 +216,16 @@ impl Tile<'_> {
                 let mut from = self.from.add((x * h.stride + kx * h.dilation) * column);
                 for _ in 0..self.groups {
                     let tap = S::load(w);
-                    for (n, acc) in acc.iter_mut().enumerate() {
-                        *acc = S::dot(*acc, S::load(from.add(n * h.stride * column)), tap);
+                    for n in 0..N {
+                        acc[n] = S::dot(acc[n], S::load(from.add(n * h.stride * column)), tap);
                     }
                     from = from.add(S::LANES);
                     w = w.add(S::LANES);
                 }
             }
             let lanes = S::LANES.min(c.channels);
-            c.requantizer.finish::<S, N>(self.vector, acc, |n, y| {
-                S::store_bytes(y, self.to.add((x + n) * c.channels), lanes);
-            });
+            let to = self.to.add(x * c.channels);
+            c.requantizer.finish::<S, N>(self.vector, &acc, to, c.channels, lanes);
         }
     }
 }

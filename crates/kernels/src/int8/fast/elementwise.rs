@@ -114,35 +114,32 @@ impl Work for Apply<'_> {
         let Self { f, a, b, output } = self;
         // SAFETY: the three slices have one length.
         unsafe {
-            let zeros = f.zeros.map(|z| S::splat(z));
+            let (zero_a, zero_b) = (S::splat(f.zeros[0]), S::splat(f.zeros[1]));
             let last = Vectors::<S>::new(f.output);
             let (low, high) = (S::splat(f.low), S::splat(f.high));
-            let store = |x: S::Vector, i: usize, n: usize, output: &mut [u8]| {
-                S::store_bytes(S::min(S::max(last.apply(x), low), high), output.as_mut_ptr().add(i), n);
-            };
-            let operand = |of: &[u8], which: usize, i: usize, n: usize| {
-                S::sub(S::load_bytes(of.as_ptr().add(i), n), zeros[which])
-            };
-            let length = output.len();
-            let ends = |i: usize| S::LANES.min(length - i);
-            match &f.how {
+            let up = S::splat(LEFT_SHIFT as i32);
+            let (length, mut i) = (output.len(), 0);
+            let sum = match &f.how {
                 How::Sum { operands, negative } => {
-                    let first = Vectors::<S>::new(operands[0]);
-                    let second = Vectors::<S>::new(operands[1]);
-                    let up = S::splat(LEFT_SHIFT as i32);
-                    for i in (0..output.len()).step_by(S::LANES) {
-                        let n = ends(i);
-                        let a = first.apply(S::shift_left(operand(a, 0, i, n), up));
-                        let b = second.apply(S::shift_left(operand(b, 1, i, n), up));
-                        store(if *negative { S::sub(a, b) } else { S::add(a, b) }, i, n, output);
-                    }
+                    Some((Vectors::<S>::new(operands[0]), Vectors::<S>::new(operands[1]), *negative))
                 }
-                How::Product => {
-                    for i in (0..output.len()).step_by(S::LANES) {
-                        let n = ends(i);
-                        store(S::mul(operand(a, 0, i, n), operand(b, 1, i, n)), i, n, output);
+                How::Product => None,
+            };
+            while i < length {
+                let n = S::LANES.min(length - i);
+                let a = S::sub(S::load_bytes(a.as_ptr().add(i), n), zero_a);
+                let b = S::sub(S::load_bytes(b.as_ptr().add(i), n), zero_b);
+                let raw = match &sum {
+                    Some((first, second, negative)) => {
+                        let a = first.apply(S::shift_left(a, up));
+                        let b = second.apply(S::shift_left(b, up));
+                        if *negative { S::sub(a, b) } else { S::add(a, b) }
                     }
-                }
+                    None => S::mul(a, b),
+                };
+                let y = S::min(S::max(last.apply(raw), low), high);
+                S::store_bytes(y, output.as_mut_ptr().add(i), n);
+                i += S::LANES;
             }
         }
     }

@@ -127,16 +127,18 @@ impl Requantizer {
         unsafe { S::load(self.row(vector, 0)) }
     }
 
-    /// Brings accumulators of a vector to bytes and hands each to `store`.
+    /// Brings the `N` accumulators of a vector to bytes, and stores the first `lanes` of each, `step` bytes apart.
     ///
     /// # Safety
-    /// As [`start`](Self::start).
+    /// As [`start`](Self::start); `to` is good for what is stored.
     #[inline(always)]
     pub unsafe fn finish<S: Simd, const N: usize>(
         &self,
         vector: usize,
-        accumulators: [S::Vector; N],
-        mut store: impl FnMut(usize, S::Vector),
+        accumulators: &[S::Vector; N],
+        to: *mut u8,
+        step: usize,
+        lanes: usize,
     ) {
         // SAFETY: as above.
         unsafe {
@@ -144,19 +146,25 @@ impl Requantizer {
             let multiplier = S::load(self.row(vector, 1));
             let offset = S::load(self.row(vector, 2));
             if self.how == How::Float {
-                for (i, acc) in accumulators.into_iter().enumerate() {
-                    let y = S::add(S::scale(acc, multiplier), offset);
-                    store(i, S::min(S::max(y, low), high));
+                for i in 0..N {
+                    let y = S::add(S::scale(accumulators[i], multiplier), offset);
+                    S::store_bytes(S::min(S::max(y, low), high), to.add(i * step), lanes);
                 }
                 return;
             }
             let shift = S::load(self.row(vector, 3));
             let sign = S::load(self.row(vector, 4));
-            let left = S::load(self.row(vector, 5));
-            for (i, acc) in accumulators.into_iter().enumerate() {
-                let acc = if self.how == How::FixedPointLeft { S::shift_left(acc, left) } else { acc };
-                let y = rescale::<S>(acc, multiplier, offset, shift, sign);
-                store(i, S::min(S::max(y, low), high));
+            if self.how == How::FixedPointLeft {
+                let left = S::load(self.row(vector, 5));
+                for i in 0..N {
+                    let y = rescale::<S>(S::shift_left(accumulators[i], left), multiplier, offset, shift, sign);
+                    S::store_bytes(S::min(S::max(y, low), high), to.add(i * step), lanes);
+                }
+                return;
+            }
+            for i in 0..N {
+                let y = rescale::<S>(accumulators[i], multiplier, offset, shift, sign);
+                S::store_bytes(S::min(S::max(y, low), high), to.add(i * step), lanes);
             }
         }
     }
