@@ -1,7 +1,9 @@
 //! The fast kernels give the bits of their references, on every instruction set of this machine.
 
 use proptest::prelude::*;
-use tersor_kernels::int8::fast::{Convolution, Depthwise, Image, ImageMut, Isa, Pairwise, Region, Scratch, flip};
+use tersor_kernels::int8::fast::{
+    Convolution, Depthwise, Image, ImageMut, Isa, Pairwise, Region, Scratch, flip, quantize,
+};
 use tersor_kernels::int8::{self, Affine, Binary, Multiplier, Range, Requantization, Rounding};
 use tersor_kernels::layout::Broadcast;
 use tersor_kernels::window::{Padding, Window};
@@ -177,6 +179,26 @@ proptest! {
         for isa in Isa::available() {
             let fast = Depthwise::new(&c, isa).expect("nothing here overflows");
             check(&c, &input, &expected, at, &|x, y, region, scratch| fast.apply(x, y, region, scratch))?;
+        }
+    }
+
+    #[test]
+    fn real_numbers_are_quantised_as_one_by_one(
+        scale in 1e-3f32..2.0, zero_point in -128i32..128, halves in proptest::collection::vec(-600i32..600, 1..50),
+        others in proptest::collection::vec(any::<f32>(), 0..50),
+    ) {
+        let q = Affine { scale: f64::from(scale), zero_point };
+        // Halves of a step, their neighbours, and anything else, infinities included.
+        let near = halves.iter().map(|&h| h as f32 * 0.5 * scale).flat_map(|x| [x.next_down(), x, x.next_up()]);
+        let x: Vec<f32> = near.chain(others).collect();
+        let expected: Option<Vec<i8>> =
+            x.iter().map(|&x| int8::quantize(x, q, -128, 127).map(|y| y as i8)).collect();
+        for isa in Isa::available() {
+            let mut out = vec![0; x.len()];
+            match quantize(&x, q, isa, &mut out) {
+                Ok(()) => prop_assert_eq!(Some(out), expected.as_deref().map(flipped)),
+                Err(i) => prop_assert_eq!(Some(i), x.iter().position(|x| x.is_nan())),
+            }
         }
     }
 

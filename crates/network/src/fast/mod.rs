@@ -64,6 +64,8 @@ pub struct Session {
 struct Memory {
     bytes: Vec<u8>,
     scratch: Scratch,
+    /// Real numbers on their way to bytes: a place in memory need not be aligned for them.
+    numbers: Vec<f32>,
 }
 
 /// Computes a node in memory; the error says why the values cannot be computed.
@@ -138,7 +140,7 @@ impl Fast {
 
     /// Memory for runs, in a state in which nothing has run yet.
     pub fn session(&self) -> Session {
-        let memory = Memory { bytes: vec![0; self.bytes], scratch: Scratch::default() };
+        let memory = Memory { bytes: vec![0; self.bytes], ..Memory::default() };
         Session { memory, state: self.reference.state() }
     }
 

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use tersor_data::{ElementType, Elements};
-use tersor_kernels::int8::fast::{Convolution, Depthwise, Image, ImageMut, Pairwise, Region, Scratch, flip};
-use tersor_kernels::int8::{self, Affine, quantize};
+use tersor_kernels::int8::fast::{Convolution, Depthwise, Image, ImageMut, Pairwise, Region, Scratch, quantize};
+use tersor_kernels::int8::{self, Affine};
 
 use super::{Call, Memory, Padded, Place, Preparation, constant_bytes};
 use crate::graph::{Arithmetic, Network, Node, Tensor, TensorId};
@@ -272,15 +272,14 @@ impl Site<'_> {
         let from = self.place(self.input(0)?).filter(|p| p.element_type == ElementType::F32)?.bytes.clone();
         let to = self.output()?;
         let q: Affine = affine(self.tensor(self.node.outputs[0])).ok()?;
+        let isa = self.how.isa;
         Some(Box::new(move |memory| {
-            let (x, y) = pair(&mut memory.bytes, &from, &to);
-            let (x, _) = x.as_chunks::<4>();
-            for (i, (x, y)) in x.iter().zip(y.iter_mut()).enumerate() {
-                let q = quantize(f32::from_le_bytes(*x), q, -128, 127);
-                *y = q.ok_or_else(|| format!("element {i} of its input is not a number"))? as u8;
-            }
-            flip(y);
-            Ok(())
+            let Memory { bytes, numbers, .. } = memory;
+            let (x, y) = pair(bytes, &from, &to);
+            numbers.clear();
+            numbers.extend(x.as_chunks::<4>().0.iter().map(|x| f32::from_le_bytes(*x)));
+            let done = quantize(numbers, q, isa, y);
+            done.map_err(|i| format!("element {i} of its input is not a number"))
         }))
     }
 }
@@ -297,7 +296,7 @@ fn images(
         [(v.input, h.input), (v.output, h.output)].map(|(rows, columns)| Region::whole(rows, columns));
     let (ins, outs) = (c.in_channels, c.out_channels);
     Box::new(move |memory| {
-        let Memory { bytes, scratch } = memory;
+        let Memory { bytes, scratch, .. } = memory;
         let (x, y) = pair(bytes, &from, &to);
         let images = x.chunks_exact(v.input * h.input * ins).zip(y.chunks_exact_mut(v.output * h.output * outs));
         for (x, y) in images {

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::simd::{Simd, Work};
+use super::simd::{ALMOST_HALF, FAR, Simd, Work};
 
 /// Eight lanes, i16 times i16.
 #[derive(Clone, Copy)]
@@ -165,5 +165,18 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn scale(x: __m256i, e: __m256i) -> __m256i {
         unsafe { _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(x), _mm256_castsi256_ps(e))) }
+    }
+
+    #[inline(always)]
+    unsafe fn nearest_steps(from: *const f32, scale: f32) -> (__m256i, bool) {
+        unsafe {
+            let x = _mm256_loadu_ps(from);
+            let steps = _mm256_div_ps(x, _mm256_set1_ps(scale));
+            let steps = _mm256_max_ps(_mm256_min_ps(steps, _mm256_set1_ps(FAR)), _mm256_set1_ps(-FAR));
+            let sign = _mm256_and_ps(steps, _mm256_set1_ps(-0.0));
+            let half = _mm256_or_ps(_mm256_set1_ps(ALMOST_HALF), sign);
+            let rounded = _mm256_cvttps_epi32(_mm256_add_ps(steps, half));
+            (rounded, _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_UNORD_Q>(x, x)) == 0)
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::simd::{Simd, Work};
+use super::simd::{ALMOST_HALF, FAR, Simd, Work};
 
 /// Sixteen lanes, u8 times i8.
 #[derive(Clone, Copy)]
@@ -154,5 +154,18 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn scale(x: __m512i, e: __m512i) -> __m512i {
         unsafe { _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(x), _mm512_castsi512_ps(e))) }
+    }
+
+    #[inline(always)]
+    unsafe fn nearest_steps(from: *const f32, scale: f32) -> (__m512i, bool) {
+        unsafe {
+            let x = _mm512_loadu_ps(from);
+            let steps = _mm512_div_ps(x, _mm512_set1_ps(scale));
+            let steps = _mm512_max_ps(_mm512_min_ps(steps, _mm512_set1_ps(FAR)), _mm512_set1_ps(-FAR));
+            let sign = _mm512_and_si512(_mm512_castps_si512(steps), _mm512_set1_epi32(i32::MIN));
+            let half = _mm512_or_si512(_mm512_castps_si512(_mm512_set1_ps(ALMOST_HALF)), sign);
+            let rounded = _mm512_cvttps_epi32(_mm512_add_ps(steps, _mm512_castsi512_ps(half)));
+            (rounded, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x) == 0)
+        }
     }
 }

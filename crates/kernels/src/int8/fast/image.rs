@@ -40,7 +40,11 @@ impl Layout {
 
     fn row(&self, y: usize) -> Range<usize> {
         assert!(self.region.rows.contains(&y), "row {y} is not in memory");
-        let at = (y - self.region.rows.start) % self.ring * self.width();
+        let mut at = y - self.region.rows.start;
+        if at >= self.ring {
+            at %= self.ring;
+        }
+        let at = at * self.width();
         at..at + self.width()
     }
 

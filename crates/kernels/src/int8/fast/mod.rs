@@ -15,6 +15,7 @@
 //! | `requantize.rs` | accumulators to bytes |
 //! | `convolution.rs` | convolutions and matrix products: weights packed, tiles of pixels by channels in registers |
 //! | `depthwise.rs` | depthwise convolutions: rows interleaved, so that one instruction takes several taps |
+//! | `quantize.rs` | real numbers to bytes |
 //! | `elementwise.rs` | sums and products of two tensors |
 
 #[cfg(target_arch = "x86_64")]
@@ -26,6 +27,7 @@ mod depthwise;
 mod elementwise;
 mod image;
 mod portable;
+mod quantize;
 mod requantize;
 mod simd;
 
@@ -33,6 +35,7 @@ pub use convolution::Convolution;
 pub use depthwise::Depthwise;
 pub use elementwise::Pairwise;
 pub use image::{Image, ImageMut, Region};
+pub use quantize::quantize;
 pub use simd::Isa;
 
 /// 64 bytes on a line of the cache.

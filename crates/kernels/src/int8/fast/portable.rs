@@ -1,6 +1,6 @@
 //! The vector unit of any machine: eight lanes in plain Rust, which compilers vectorise as they can.
 
-use super::simd::{Simd, Work};
+use super::simd::{ALMOST_HALF, FAR, Simd, Work};
 
 /// Eight lanes, pairs of i16.
 #[derive(Clone, Copy)]
@@ -139,5 +139,16 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn scale(x: [i32; LANES], e: [i32; LANES]) -> [i32; LANES] {
         each(|i| (x[i] as f32 * f32::from_bits(e[i] as u32)).round_ties_even() as i32)
+    }
+
+    #[inline(always)]
+    unsafe fn nearest_steps(from: *const f32, scale: f32) -> ([i32; LANES], bool) {
+        // SAFETY: good for `LANES`.
+        let x = unsafe { from.cast::<[f32; LANES]>().read_unaligned() };
+        let steps = each(|i| {
+            let steps = (x[i] / scale).clamp(-FAR, FAR);
+            (steps + ALMOST_HALF.copysign(steps)) as i32
+        });
+        (steps, !x.iter().any(|x| x.is_nan()))
     }
 }

@@ -145,4 +145,12 @@ pub(super) trait Simd: Copy + 'static {
     unsafe fn high_mul(x: Self::Vector, m: Self::Vector) -> Self::Vector;
     /// `rint(x as f32 · e)`, ties to even; `e` as the bits of an f32.
     unsafe fn scale(x: Self::Vector, e: Self::Vector) -> Self::Vector;
+    /// `LANES` numbers divided by `scale`, to the nearest integer, halves away from zero, within ±2^20; and whether all
+    /// are numbers.
+    unsafe fn nearest_steps(from: *const f32, scale: f32) -> (Self::Vector, bool);
 }
+
+/// The number before ½: added with the sign and truncated, it rounds halves away from zero, and nothing else up.
+pub(super) const ALMOST_HALF: f32 = 0.499_999_97;
+/// What lies beyond is far beyond any byte.
+pub(super) const FAR: f32 = (1 << 20) as f32;
