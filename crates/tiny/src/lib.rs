@@ -28,8 +28,10 @@
 //! | [`input`] | arrays, batches and pictures as a network's input |
 //! | [`run`] | running batches and streams; what came out |
 //! | [`verify`] | holding values against goldens |
+//! | [`bench`] | the fast engine beside its peers |
 //! | [`tour`] | this room's stop on the tour |
 
+pub mod bench;
 pub mod board;
 mod error;
 pub mod fit;
@@ -39,7 +41,6 @@ pub mod plan;
 pub mod profile;
 pub mod run;
 pub mod tour;
-
 pub mod verify;
 
 pub use error::Error;

@@ -102,6 +102,10 @@ pub fn run(
 /// Sees every tensor that a run is fed or computes.
 type Watch<'w> = &'w mut dyn FnMut(TensorId, &Array);
 
+/// Runs a network on what it is fed, in a state.
+type Compute<'c, S> =
+    dyn Fn(&mut S, &[(TensorId, &Array)], Watch) -> Result<Vec<Array>, tersor_network::Error> + Sync + 'c;
+
 /// Computes every sample, those of a stream one after the other in one state.
 fn on_samples<S: Send>(
     network: &Network,
@@ -109,7 +113,7 @@ fn on_samples<S: Send>(
     settings: Settings,
     progress: &(dyn Fn(usize) + Sync),
     fresh: &(dyn Fn() -> S + Sync),
-    compute: &(dyn Fn(&mut S, &[(TensorId, &Array)], Watch) -> Result<Vec<Array>, tersor_network::Error> + Sync),
+    compute: &Compute<S>,
 ) -> Result<Vec<Sample>, Error> {
     let done = AtomicUsize::new(0);
     let one = |sample: usize, state: &mut S| -> Result<Sample, Error> {

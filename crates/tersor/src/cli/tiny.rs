@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
@@ -10,6 +11,7 @@ use serde::Serialize;
 use tersor::kernels::int8::Rounding;
 use tersor::network::reference::Options;
 use tersor::network::{self, Quantization};
+use tersor::tiny::bench::{self, Missing, Server};
 use tersor::tiny::board::{self, Board};
 use tersor::tiny::fit::{Fit, fit};
 use tersor::tiny::input::{self, Normalization};
@@ -19,6 +21,7 @@ use tersor::tiny::profile;
 use tersor::tiny::run::{self, Report, Settings};
 use tersor::tiny::verify::{Golden, Verdict, verify};
 
+use super::machine::Machine;
 use super::quantity;
 use super::show::{Output, Threads, table};
 
@@ -30,6 +33,7 @@ pub enum Tiny {
     Fit(Fitting),
     Run(Run),
     Verify(Verify),
+    Bench(Bench),
 }
 
 impl Tiny {
@@ -40,6 +44,7 @@ impl Tiny {
             Self::Fit(fit) => fit.run(),
             Self::Run(run) => run.run(),
             Self::Verify(verify) => verify.run(),
+            Self::Bench(bench) => bench.run(),
         }
     }
 }
@@ -340,6 +345,108 @@ impl Verify {
         }
         Ok(())
     }
+}
+
+/// Time the fast engine beside LiteRT, tflite-micro, tract and microflow, round by round in one run
+#[derive(Args)]
+pub struct Bench {
+    /// The networks
+    #[arg(required = true)]
+    models: Vec<PathBuf>,
+    /// Rounds, of which the median counts
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=999))]
+    rounds: u16,
+    /// Milliseconds of one engine in one round
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=60_000))]
+    milliseconds: u16,
+    /// Threads of the peers that can use several; this engine computes one sample on one
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: u16,
+    /// Python with the packages that bench/peers/tiny.py names
+    #[arg(long, value_name = "PROGRAM", env = "TERSOR_PYTHON", default_value = "python3")]
+    python: PathBuf,
+    /// The script of the Python peers
+    #[arg(long, value_name = "FILE", default_value = "bench/peers/tiny.py")]
+    script: PathBuf,
+    /// The program of the Rust peers
+    #[arg(
+        long,
+        value_name = "PROGRAM",
+        env = "TERSOR_PEERS",
+        default_value = "bench/peers/tiny-rust/target/release/tersor-peers"
+    )]
+    peers: PathBuf,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What was measured, and where.
+#[derive(Serialize)]
+struct Benched<'a> {
+    machine: Machine,
+    #[serde(flatten)]
+    report: &'a bench::Report,
+}
+
+impl Bench {
+    fn run(self) -> anyhow::Result<()> {
+        let threads = self.threads.to_string();
+        let mut python = Command::new(&self.python);
+        python.arg(&self.script).args(["--threads", &threads]);
+        let mut rust = Command::new(&self.peers);
+        rust.args(["--threads", &threads]);
+        let (mut servers, mut absent) = (Vec::new(), Vec::new());
+        for (names, program) in [("LiteRT, tflite-micro", python), ("tract, microflow", rust)] {
+            match Server::start(program) {
+                Ok(server) => servers.push(server),
+                Err(why) => absent.push(Missing { name: names.into(), why }),
+            }
+        }
+        let settings = bench::Settings {
+            rounds: self.rounds.into(),
+            seconds: f64::from(self.milliseconds) / 1e3,
+            threads: self.threads.into(),
+        };
+        let bar = self.output.progress("measuring", (self.models.len() * settings.rounds) as u64);
+        let mut report = bench::bench(&self.models, &mut servers, &settings, &|done| bar.set_position(done as u64))?;
+        bar.finish_and_clear();
+        report.missing.extend(absent);
+        let benched = Benched { machine: Machine::this(), report: &report };
+        self.output.show(&benched, || bench_table(&benched))
+    }
+}
+
+fn bench_table(benched: &Benched) -> String {
+    let report = benched.report;
+    let mut rows = table(["=network", "=engine", ">µs a run", ">GMAC/s", ">ours / theirs", "same bits"]);
+    for model in &report.models {
+        let (time, rate) = (format!("{:.1}", model.microseconds), format!("{:.1}", model.gmacs));
+        rows.add_row([model.file.clone(), "Tersor".into(), time, rate, String::new(), String::new()]);
+        for (peer, of) in report.peers.iter().zip(&model.peers) {
+            let number = |x: Option<f64>, digits| x.map_or_else(String::new, |x| format!("{x:.digits$}"));
+            let rate = of.microseconds.map(|t| model.macs as f64 / t / 1e3);
+            let last = match (&of.error, of.same_bits) {
+                (Some(why), _) => plain(why),
+                (None, Some(true)) => "yes".into(),
+                (None, _) => "no".into(),
+            };
+            let name = format!("{} {}", peer.title, peer.version);
+            rows.add_row([String::new(), name, number(of.microseconds, 1), number(rate, 1), number(of.ratio, 3), last]);
+        }
+    }
+    let mut text = rows.trim_fmt();
+    let _ = write!(
+        text,
+        "\n\n{}\n{} (peak {:.0} GMAC/s in registers, one thread); median of {} rounds; threads of the peers: {}\n",
+        benched.machine, report.isa, report.peak_gmacs, report.rounds, report.threads
+    );
+    for (name, mean) in &report.geometric_mean {
+        let _ = writeln!(text, "geometric mean of ours / {name}: {mean:.3}");
+    }
+    for missing in &report.missing {
+        let _ = writeln!(text, "missing: {}: {}", missing.name, missing.why);
+    }
+    text
 }
 
 /// How the network is computed.

@@ -16,7 +16,10 @@
 //! | `convolution.rs` | convolutions and matrix products: weights packed, tiles of pixels by channels in registers |
 //! | `depthwise.rs` | depthwise convolutions: rows interleaved, so that one instruction takes several taps |
 //! | `quantize.rs` | real numbers to bytes |
+//! | `peak.rs` | what the machine could do at best |
 //! | `elementwise.rs` | sums and products of two tensors |
+
+#![allow(clippy::needless_range_loop, reason = "an iterator between vectors and their loop is not always inlined")]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -26,6 +29,7 @@ mod convolution;
 mod depthwise;
 mod elementwise;
 mod image;
+mod peak;
 mod portable;
 mod quantize;
 mod requantize;
@@ -35,6 +39,7 @@ pub use convolution::Convolution;
 pub use depthwise::Depthwise;
 pub use elementwise::Pairwise;
 pub use image::{Image, ImageMut, Region};
+pub use peak::peak;
 pub use quantize::quantize;
 pub use simd::Isa;
 
