@@ -3,6 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tersor_data::{Array, Elements};
+use tersor_network::fast::{Fast, Preparation};
 use tersor_network::reference::{Options, Reference};
 use tersor_network::tflite;
 
@@ -23,5 +24,10 @@ fuzz_target!(|bytes: &[u8]| {
         })
         .collect();
     let feed: Vec<(usize, &Array)> = inputs.iter().map(|(t, array)| (*t, array)).collect();
-    let _ = engine.run(&mut engine.state(), &feed, |_, _| ());
+    let expected = engine.run(&mut engine.state(), &feed, |_, _| ());
+    if let Ok(fast) = Fast::prepare(&network, &Preparation { options, ..Preparation::default() }) {
+        let got = fast.run(&mut fast.session(), &feed, |_, _| ());
+        let bytes = |arrays: Vec<Array>| arrays.iter().map(|a| a.elements().to_le_bytes()).collect::<Vec<_>>();
+        assert_eq!(got.ok().map(bytes), expected.ok().map(bytes), "both engines give the same bits");
+    }
 });

@@ -4,7 +4,7 @@
 //! given beside them; it checks with `debug_assert!` what its caller must have checked once.
 //!
 //! The int8 kernels compute what TensorFlow Lite Micro's reference kernels compute, to the bit. They are the scalar
-//! reference that every faster path is held to.
+//! reference that [`int8::fast`] is held to.
 //!
 //! ```
 //! use tersor_kernels::int8::{Affine, Binary, Range, Rounding};

@@ -13,6 +13,7 @@ use tersor_data::testing::{Failure, Trials};
 use tersor_data::{Array, Elements, npz, shared};
 use tersor_kernels::int8::Activation;
 use tersor_kernels::window::Padding;
+use tersor_network::fast::{Fast, Preparation};
 use tersor_network::operator::{Operator, Pool};
 use tersor_network::reference::{Options, Reference};
 use tersor_network::{Arithmetic, Error, Graph, Network, Node, Quantization, Tensor, TensorKind, graph_file, tflite};
@@ -117,7 +118,18 @@ fn use_it(network: &Network, compute: bool) -> std::result::Result<(), Error> {
         })
         .collect();
     let feed: Vec<(usize, &Array)> = inputs.iter().map(|(t, array)| (*t, array)).collect();
-    engine.run(&mut engine.state(), &feed, |_, _| ()).map(drop)
+    let expected = engine.run(&mut engine.state(), &feed, |_, _| ());
+    // The fast engine takes the same files and gives the same bits; floats are computed by the same kernels.
+    if let Ok(fast) = Fast::prepare(network, &Preparation { options, ..Preparation::default() }) {
+        let got = fast.run(&mut fast.session(), &feed, |_, _| ());
+        assert_eq!(got.ok().map(bytes_of), expected.as_ref().ok().cloned().map(bytes_of), "{}", network.name);
+    }
+    expected.map(drop)
+}
+
+/// NaN differs from itself, its bytes do not.
+fn bytes_of(arrays: Vec<Array>) -> Vec<Vec<u8>> {
+    arrays.iter().map(|a| a.elements().to_le_bytes()).collect()
 }
 
 fn truncated(model: &str) -> Result {

@@ -31,6 +31,10 @@ fn pair<'m>(memory: &'m mut [u8], from: &Range<usize>, to: &Range<usize>) -> (&'
 impl Site<'_> {
     /// The fastest path there is.
     pub fn call(&self) -> Call {
+        // Who writes over its own operand does so on copies.
+        if self.node.outputs.iter().any(|t| self.node.inputs.contains(&Some(*t))) {
+            return self.by_reference();
+        }
         let special = match &self.node.operator {
             Operator::Conv2d { .. } => self.convolution(),
             Operator::DepthwiseConv2d { .. } => self.depthwise(),

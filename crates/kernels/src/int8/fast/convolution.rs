@@ -34,14 +34,16 @@ pub struct Convolution {
 const BATCH: usize = 24 << 10;
 
 impl Convolution {
-    /// Packs `c` for `isa`; `None` if it is grouped or its accumulators may overflow.
+    /// Packs `c` for `isa`; `None` if it is grouped, dilated beyond reason, or its accumulators may overflow.
     ///
     /// # Panics
     /// If the machine has no `isa`.
     pub fn new(c: &int8::Convolution, isa: Isa) -> Option<Self> {
         isa.check();
         let (v, h) = (c.vertical, c.horizontal);
-        if c.weights.len() != c.out_channels * v.kernel * h.kernel * c.in_channels {
+        if c.weights.len() != c.out_channels * v.kernel * h.kernel * c.in_channels
+            || !can_be_staged(&v, &h, c.in_channels)
+        {
             return None;
         }
         let lanes = dispatch(isa, Lanes);
@@ -105,6 +107,15 @@ impl Convolution {
         let plain = |w: &Window| w.kernel == 1 && w.before == 0 && (w.output - 1) * w.stride < w.input;
         plain(&self.vertical) && plain(&self.horizontal)
     }
+}
+
+/// Whether the rows of a window take a sane amount of memory, padding included.
+pub(super) fn can_be_staged(v: &Window, h: &Window, channels: usize) -> bool {
+    const MOST: usize = 1 << 24;
+    let span = |w: &Window| (w.kernel - 1).checked_mul(w.dilation)?.checked_add(1);
+    let row = || (h.output - 1).checked_mul(h.stride)?.checked_add(span(h)?)?.checked_mul(channels);
+    let all = || row()?.checked_mul(span(v)?);
+    all().is_some_and(|elements| elements <= MOST)
 }
 
 /// Elements of a window that lie side by side: a row of taps, or one tap if they are dilated.

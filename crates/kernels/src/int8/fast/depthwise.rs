@@ -1,6 +1,7 @@
 //! Depthwise convolutions: the rows under a window are interleaved, channel by channel, so that one multiply-add takes
 //! several taps of a column; each interleaved column then serves every output whose window covers it.
 
+use super::convolution::can_be_staged;
 use super::requantize::Requantizer;
 use super::simd::{Isa, Simd, Work, dispatch};
 use super::{Image, ImageMut, Line, Region, Scratch, aligned, group, vectors};
@@ -37,13 +38,16 @@ static PADDING: [[u8; 64]; 256] = {
 };
 
 impl Depthwise {
-    /// Packs `c` for `isa`; `None` if it has several outputs for a channel or its accumulators may overflow.
+    /// Packs `c` for `isa`; `None` if it has several outputs for a channel, is dilated beyond reason, or its
+    /// accumulators may overflow.
     ///
     /// # Panics
     /// If the machine has no `isa`.
     pub fn new(c: &int8::Convolution, isa: Isa) -> Option<Self> {
         isa.check();
-        if c.in_channels != c.out_channels {
+        let (v, h) = (&c.vertical, &c.horizontal);
+        let one_each = c.in_channels == c.out_channels && c.weights.len() == v.kernel * h.kernel * c.out_channels;
+        if !one_each || !can_be_staged(v, h, 16) {
             return None;
         }
         dispatch(isa, Pack(c, isa))
