@@ -180,27 +180,23 @@ impl Tile<'_> {
     /// The machine has `S`, and the pointers are good.
     #[inline(always)]
     unsafe fn row<S: Simd>(&self, outputs: usize) {
-        let mut x = 0;
-        // SAFETY: `x` and what follows it are below `outputs`.
-        unsafe {
-            while x + TILE <= outputs {
-                self.outputs::<S, TILE>(x);
-                x += TILE;
-            }
-            if x < outputs && outputs >= TILE {
-                // The last tile overlaps the one before it.
-                return self.outputs::<S, TILE>(outputs - TILE);
-            }
-            if x + 4 <= outputs {
-                self.outputs::<S, 4>(x);
-                x += 4;
-            }
-            if x + 2 <= outputs {
-                self.outputs::<S, 2>(x);
-                x += 2;
-            }
-            if x < outputs {
-                self.outputs::<S, 1>(x);
+        let tiles = outputs.div_ceil(TILE);
+        let width = outputs.div_ceil(tiles);
+        for tile in 0..tiles {
+            // The last tile overlaps the one before it.
+            let x = (tile * width).min(outputs - width);
+            // SAFETY: `x + width ≤ outputs`.
+            unsafe {
+                match width {
+                    1 => self.outputs::<S, 1>(x),
+                    2 => self.outputs::<S, 2>(x),
+                    3 => self.outputs::<S, 3>(x),
+                    4 => self.outputs::<S, 4>(x),
+                    5 => self.outputs::<S, 5>(x),
+                    6 => self.outputs::<S, 6>(x),
+                    7 => self.outputs::<S, 7>(x),
+                    _ => self.outputs::<S, TILE>(x),
+                }
             }
         }
     }
