@@ -128,20 +128,25 @@ impl Work for Apply<'_, '_, '_> {
         let right = left + real.len();
         let lanes = S::LANES.min(c.channels);
         let padding = PADDING[usize::from(c.zero)].as_ptr();
+        // The rows under a window, where they are no padding.
+        let mut rows_under = vec![None; groups * S::GROUP];
         // SAFETY: `from` holds the interleaved columns; rows come from slices that cover the real columns.
         unsafe {
             for y in region.rows.clone() {
                 let top = (y * v.stride) as isize - v.before as isize;
                 let out = output.span(y, columns.clone()).as_mut_ptr();
+                for (ky, row) in rows_under.iter_mut().enumerate() {
+                    let at = top + (ky * v.dilation) as isize;
+                    let inside = ky < v.kernel && (0..v.input as isize).contains(&at) && !real.is_empty();
+                    *row = inside.then(|| input.span(at as usize, real.clone()).as_ptr());
+                }
                 for (vector, &channel) in c.vectors.iter().enumerate() {
                     for g in 0..groups {
                         // A row of padding is one pixel that every column reads.
                         let (mut rows, mut steps) = ([padding; 4], [0; 4]);
                         for r in 0..S::GROUP {
-                            let ky = g * S::GROUP + r;
-                            let at = top + (ky * v.dilation) as isize;
-                            if ky < v.kernel && (0..v.input as isize).contains(&at) && !real.is_empty() {
-                                rows[r] = input.span(at as usize, real.clone()).as_ptr().add(channel);
+                            if let Some(row) = rows_under[g * S::GROUP + r] {
+                                rows[r] = row.add(channel);
                                 steps[r] = c.channels;
                             }
                         }
