@@ -258,3 +258,16 @@ fn what_may_overflow_is_left_to_the_reference() {
     c.bias = vec![i32::MAX; 8];
     assert!(Convolution::new(&c, Isa::detect()).is_none());
 }
+
+#[test]
+#[should_panic(expected = "channels of the images")]
+fn an_image_of_other_channels_is_refused() {
+    let window = Window::new(2, 1, 1, 1, Padding::Valid).unwrap();
+    let c = convolution(window, window, 4, 8, 32, Arithmetic::FixedPoint, [0, 0], 1);
+    let fast = Convolution::new(&c, Isa::detect()).unwrap();
+    let whole = Region::whole(2, 2);
+    let (input, mut output) = (vec![0; 12], vec![0; 32]);
+    let image = Image::new(whole.clone(), 2, 3, &input);
+    let mut out = ImageMut::new(whole.clone(), 2, 8, &mut output);
+    fast.apply(&image, &mut out, &whole, &mut Scratch::default());
+}

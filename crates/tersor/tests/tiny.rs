@@ -23,6 +23,7 @@ fn main() {
         .test("run_writes_outputs_and_dumps_that_verify_accepts", run_and_verify)
         .test("run_takes_pictures_and_labels", pictures)
         .test("a_plan_is_saved_run_and_sound", plan)
+        .test("bench_measures_and_names_the_peers_that_are_not_there", bench)
         .test("fit_says_yes_and_no_by_its_exit_code", fit)
         .test("bad_usage_exits_with_2_and_bad_files_with_1", refusals)
         .run()
@@ -188,5 +189,22 @@ fn refusals() -> Result {
     let pixels = Array::new([3072], vec![0i8; 3072].into()).ok_or("no array")?;
     npy::write(folder.path().join("x.npy"), &pixels)?;
     assert_eq!(code(&[&"run", &model, &"-i", &folder.path().join("x.npy"), &"--plan", &file])?, Some(1));
+    Ok(())
+}
+
+fn bench() -> Result {
+    let model = tiny("resnet8_cifar10_int8.tflite");
+    let nowhere = ["--python", "/nowhere/python", "--peers", "/nowhere/peers"];
+    let run = Command::new(env!("CARGO_BIN_EXE_tersor"))
+        .args(["tiny", "bench", "--rounds", "1", "--milliseconds", "1", "--json"])
+        .args(nowhere)
+        .arg(model)
+        .output()?;
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let report: Value = serde_json::from_slice(&run.stdout)?;
+    assert!(report["models"][0]["microseconds"].as_f64().is_some_and(|t| t > 0.0), "{report}");
+    assert!(report["peak_gmacs"].as_f64().is_some_and(|peak| peak > 0.0), "{report}");
+    let missing = report["missing"].as_array().ok_or("no list of what is missing")?;
+    assert_eq!(missing.len(), 2, "{report}");
     Ok(())
 }

@@ -6,7 +6,7 @@
 
 use super::requantize::Requantizer;
 use super::simd::{Isa, Simd, Work, dispatch};
-use super::{Image, ImageMut, Line, Region, Scratch, aligned, group, vectors};
+use super::{Image, ImageMut, Line, Region, Scratch, aligned, group, image, vectors};
 use crate::int8;
 use crate::window::Window;
 
@@ -100,6 +100,7 @@ impl Convolution {
     /// # Panics
     /// If `input` does not hold what the region needs, or `output` the region.
     pub fn apply(&self, input: &Image, output: &mut ImageMut, region: &Region, scratch: &mut Scratch) {
+        image::check(input, self.in_channels, output, self.out_channels, region);
         dispatch(self.isa, Apply { c: self, input, output, region, scratch });
     }
 

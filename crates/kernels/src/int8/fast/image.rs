@@ -117,3 +117,9 @@ impl<'a> ImageMut<'a> {
         Some(&mut self.bytes[start..end])
     }
 }
+
+/// What every kernel asks of its images; rows and columns are checked as they are met.
+pub(super) fn check(input: &Image, in_channels: usize, output: &ImageMut, out_channels: usize, region: &Region) {
+    assert_eq!((input.layout.channels, output.layout.channels), (in_channels, out_channels), "channels of the images");
+    assert!(!region.rows.is_empty() && !region.columns.is_empty(), "the region is empty");
+}
