@@ -1,6 +1,7 @@
 //! Operators as closures over places in memory, each on the fastest path that gives the reference's bits.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use tersor_data::{ElementType, Elements};
 use tersor_kernels::int8::fast::{Convolution, Depthwise, Image, ImageMut, Pairwise, Region, Scratch, quantize};
@@ -90,14 +91,13 @@ impl Site<'_> {
     fn by_reference(&self) -> Call {
         enum Operand {
             Stored(Place),
-            Constant(Elements),
+            Constant(Arc<Elements>),
         }
         let constants = &self.reference.graphs[0].constants;
+        let absent = || Arc::new(Elements::U8(Vec::new()));
         let operand = |t: Option<TensorId>| match t.and_then(|t| self.place(t)) {
             Some(place) => Operand::Stored(place.clone()),
-            None => {
-                Operand::Constant(t.and_then(|t| constants.get(&t)).map_or(Elements::U8(Vec::new()), |c| (**c).clone()))
-            }
+            None => Operand::Constant(t.and_then(|t| constants.get(&t)).cloned().unwrap_or_else(absent)),
         };
         let operands: Vec<Operand> = self.node.inputs.iter().map(|&t| operand(t)).collect();
         let outputs: Vec<Option<Place>> = self.node.outputs.iter().map(|&t| self.place(t).cloned()).collect();
@@ -113,7 +113,7 @@ impl Site<'_> {
                 .iter()
                 .zip(&copies)
                 .map(|(o, copy)| match (o, copy) {
-                    (Operand::Constant(c), _) => Ok(c),
+                    (Operand::Constant(c), _) => Ok(&**c),
                     (_, Some(copy)) => Ok(copy),
                     _ => Err("an operand is no array".to_string()),
                 })

@@ -46,9 +46,7 @@ impl Convolution {
         {
             return None;
         }
-        let lanes = dispatch(isa, Lanes);
-        let per_group = dispatch(isa, Group);
-        let centred = dispatch(isa, Centred);
+        let Unit { lanes, per_group, centred } = dispatch(isa, Describe);
         let zero = u8::try_from(c.input_zero + 128).ok()?;
         let of = |o: usize| &c.weights[o * c.weights.len() / c.out_channels..][..c.weights.len() / c.out_channels];
         let bias = |o: usize| c.bias.get(o).copied().unwrap_or(0);
@@ -141,31 +139,21 @@ fn parts(n: usize) -> Vec<usize> {
     parts
 }
 
-struct Lanes;
-struct Group;
-struct Centred;
-
-impl Work for Lanes {
-    type Output = usize;
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) -> usize {
-        S::LANES
-    }
+/// What packing must know of a vector unit.
+struct Unit {
+    lanes: usize,
+    per_group: usize,
+    centred: bool,
 }
 
-impl Work for Group {
-    type Output = usize;
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) -> usize {
-        S::GROUP
-    }
-}
+struct Describe;
 
-impl Work for Centred {
-    type Output = bool;
+impl Work for Describe {
+    type Output = Unit;
+
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) -> bool {
-        S::CENTRED
+    unsafe fn run<S: Simd>(self) -> Unit {
+        Unit { lanes: S::LANES, per_group: S::GROUP, centred: S::CENTRED }
     }
 }
 
