@@ -4,9 +4,10 @@
 //! A window is a few runs of neighbouring elements (a row of taps is one run); weights are packed in the order in which
 //! the runs are walked, padded with zeros to whole groups, so what a run reads beyond its end counts for nothing.
 
+use super::image::{self, Under};
 use super::requantize::Requantizer;
 use super::simd::{Isa, Simd, Work, dispatch};
-use super::{Image, ImageMut, Line, Region, Scratch, aligned, group, image, vectors};
+use super::{Image, ImageMut, Line, Region, Scratch, aligned, group, vectors};
 use crate::int8;
 use crate::window::Window;
 
@@ -220,22 +221,18 @@ impl Convolution {
         let (v, h) = (&self.vertical, &self.horizontal);
         let channels = self.in_channels;
         let columns = &region.columns;
-        let staged_columns = (columns.len() - 1) * h.stride + (h.kernel - 1) * h.dilation + 1;
-        let staged_row = staged_columns * channels;
+        let Under { all, left, real } = Under::new(h, columns, input);
+        let staged_row = all * channels;
         let window = (v.kernel - 1) * v.dilation + 1;
         let fit = BATCH / (staged_row * size_of::<S::Staged>()).max(1);
         let batch = (fit.saturating_sub(window) / v.stride + 1).min(region.rows.len());
         let from = scratch.reserve::<S::Staged>(((batch - 1) * v.stride + window) * staged_row);
         // Runs of a window, from its first element.
         let across = if h.dilation == 1 { 1 } else { h.kernel };
-        let runs = (0..v.kernel)
-            .flat_map(|ky| (0..across).map(move |kx| ky * v.dilation * staged_row + kx * h.dilation * channels));
-        let runs: Vec<usize> = runs.collect();
-        // The columns of the input that the staged ones stand for, and what is padding before and after.
-        let first = (columns.start * h.stride) as isize - h.before as isize;
-        let left = (-first).max(0) as usize;
-        let real =
-            (first.max(0) as usize).min(h.input)..((first + staged_columns as isize).max(0) as usize).min(h.input);
+        let run = |ky: usize, kx: usize| ky * v.dilation * staged_row + kx * h.dilation * channels;
+        let mut runs = std::mem::take(&mut scratch.runs);
+        runs.clear();
+        runs.extend((0..v.kernel).flat_map(|ky| (0..across).map(move |kx| run(ky, kx))));
         let pad = S::staged(self.zero, self.zero);
         // SAFETY: `from` holds the staged rows of a batch, and slices cover what is copied.
         unsafe {
@@ -244,7 +241,10 @@ impl Convolution {
                 for s in 0..(rows.len() - 1) * v.stride + window {
                     let y = (start * v.stride + s) as isize - v.before as isize;
                     let to = from.add(s * staged_row);
-                    if y < 0 || y >= v.input as isize || real.is_empty() {
+                    let inside = (0..v.input as isize).contains(&y) && !real.is_empty();
+                    // An image in parts need not hold the rows that no tap reads.
+                    let held = !image::has_gaps(v) || input.region().rows.contains(&(y.max(0) as usize));
+                    if !inside || !held {
                         fill(to, staged_row, pad);
                         continue;
                     }
@@ -261,6 +261,7 @@ impl Convolution {
                 }
             }
         }
+        scratch.runs = runs;
     }
 
     /// `pixels` outputs, `step` staged elements apart at the input.
