@@ -80,6 +80,11 @@ impl<'a> Image<'a> {
         &self.layout.region
     }
 
+    /// Bytes of a pixel.
+    pub fn channels(&self) -> usize {
+        self.layout.channels
+    }
+
     /// The pixels of row `y` in `columns`.
     pub fn span(&self, y: usize, columns: Range<usize>) -> &'a [u8] {
         &self.bytes[self.layout.span(y, &columns)]
@@ -112,6 +117,26 @@ impl<'a> ImageMut<'a> {
     /// The pixels of row `y` in `columns`.
     pub fn span(&mut self, y: usize, columns: Range<usize>) -> &mut [u8] {
         &mut self.bytes[self.layout.span(y, &columns)]
+    }
+
+    /// The rows before `y` and those from it on; itself where rows lie in a ring.
+    ///
+    /// # Errors
+    /// The image, whole, if it cannot be split.
+    pub fn split_rows(self, y: usize) -> Result<(Self, Self), Self> {
+        let held = &self.layout.region.rows;
+        if self.layout.ring != held.len() || y <= held.start || held.end <= y {
+            return Err(self);
+        }
+        let Self { layout, bytes } = self;
+        let Region { rows, columns } = layout.region;
+        let (top, bottom) = bytes.split_at_mut((y - rows.start) * columns.len() * layout.channels);
+        let part = |rows: Range<usize>, bytes| {
+            let ring = rows.len();
+            let region = Region { rows, columns: columns.clone() };
+            ImageMut { layout: Layout { region, ring, channels: layout.channels }, bytes }
+        };
+        Ok((part(rows.start..y, top), part(y..rows.end, bottom)))
     }
 
     /// The pixels of `region` if they lie one after the other.

@@ -47,8 +47,9 @@ impl Isa {
         found
     }
 
-    /// Whether this machine has it.
-    pub(super) fn check(self) {
+    /// # Panics
+    /// If this machine does not have it.
+    pub fn check(self) {
         assert!(Self::available().contains(&self), "this machine has no {self}");
     }
 }
