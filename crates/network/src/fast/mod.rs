@@ -21,6 +21,7 @@ use crate::operator::Operator;
 use crate::reference::{Action, Options, Reference, State};
 use local::Workspace;
 
+pub use local::{Frame, Local};
 pub use parts::{Arena, Operators, Part, Prepared};
 
 /// A network, prepared for the machine.

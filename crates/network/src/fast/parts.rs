@@ -1,6 +1,7 @@
 //! Operators prepared one by one, over places and parts that the caller chooses: what executes a memory plan.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use tersor_data::Elements;
 use tersor_kernels::int8::fast::{Image, ImageMut, Region};
@@ -85,98 +86,35 @@ impl<'n> Operators<'n> {
         Ok(Prepared(self.site(node, &places, None).call()))
     }
 
-    /// A part of an operator's output from parts of its operands. With several `nodes`, each takes the output of the one
-    /// before it; operands come in the order in which they are first read. `padding`: what a PAD that the first does
-    /// puts before and after rows and columns.
+    /// An operator of which any part can be computed. With several `nodes`, each takes the output of the one before it;
+    /// operands come in the order in which they are first read. `padding`: what a PAD that the first does puts before and
+    /// after rows and columns.
     ///
     /// # Errors
-    /// [`Error::Operator`] if the parts do not fit the operator.
-    pub fn part(
-        &self,
-        nodes: &[usize],
-        padding: Option<[[usize; 2]; 2]>,
-        reads: &[Part],
-        write: &Part,
-        region: Region,
-    ) -> Result<Prepared, Error> {
+    /// [`Error::Operator`] if an operator does not work on int8 images, or does not take what is done before it.
+    pub fn local(&self, nodes: &[usize], padding: Option<[[usize; 2]; 2]>) -> Result<Local, Error> {
         let &[first, ref rest @ ..] = nodes else { panic!("a call does something") };
-        let mut local = self.local(first, padding)?;
-        let mut done = first;
+        let (mut local, mut done) = (self.one(first, padding)?, first);
         for &node in rest {
             local = self.then(local, done, node)?;
             done = node;
         }
-        let frames = local.operands().to_vec();
-        let within = |part: &Part, frame: &Frame| {
-            let (rows, columns) = (&part.region.rows, &part.region.columns);
-            rows.end <= frame.height && columns.end <= frame.width && !rows.is_empty() && !columns.is_empty()
-        };
-        let output = local.output();
-        let inside = region.rows.start >= write.region.rows.start
-            && region.rows.end <= write.region.rows.end
-            && region.columns.start >= write.region.columns.start
-            && region.columns.end <= write.region.columns.end;
-        let fit = reads.len() == frames.len()
-            && (1..=2).contains(&frames.len())
-            && reads.iter().zip(&frames).all(|(part, frame)| within(part, frame));
-        if !fit || !within(write, &output) || !inside {
-            return Err(self.fault(first, "the parts do not fit it"));
+        if !(1..=2).contains(&local.operands.len()) {
+            return Err(self.fault(first, "takes neither one image nor two"));
         }
-        let (reads, write) = (reads.to_vec(), write.clone());
-        let to = write.bytes(output.channels);
-        let apart = reads.iter().zip(&frames).all(|(part, frame)| !meet(&part.bytes(frame.channels), &to));
-        if apart {
-            return Ok(Prepared(Box::new(move |memory| {
-                let Memory { bytes, workspaces, .. } = memory;
-                let (before, rest) = bytes.split_at_mut(to.start);
-                let (out, after) = rest.split_at_mut(to.len());
-                let image = |i: usize| {
-                    let span = reads[i].bytes(frames[i].channels);
-                    let bytes = if span.start < to.start {
-                        &before[span]
-                    } else {
-                        &after[span.start - to.end..span.end - to.end]
-                    };
-                    reads[i].image(frames[i].channels, bytes)
-                };
-                let out = ImageMut::new(write.region.clone(), write.ring, output.channels, out);
-                match frames.len() {
-                    1 => local.apply(&[image(0)], out, &region, workspaces),
-                    _ => local.apply(&[image(0), image(1)], out, &region, workspaces),
-                }
-            })));
-        }
-        // Where the output overlaps an operand, firmware goes pixel by pixel; here the part is computed beside the arena.
-        Ok(Prepared(Box::new(move |memory| {
-            let Memory { bytes, workspaces, beside, .. } = memory;
-            let size = region.rows.len() * region.columns.len() * output.channels;
-            beside.resize(beside.len().max(size), 0);
-            let image = |i: usize| {
-                let channels = frames[i].channels;
-                reads[i].image(channels, &bytes[reads[i].bytes(channels)])
-            };
-            let out = ImageMut::new(region.clone(), region.rows.len(), output.channels, beside);
-            match frames.len() {
-                1 => local.apply(&[image(0)], out, &region, workspaces)?,
-                _ => local.apply(&[image(0), image(1)], out, &region, workspaces)?,
-            }
-            let from = Image::new(region.clone(), region.rows.len(), output.channels, beside);
-            let mut out = ImageMut::new(write.region.clone(), write.ring, output.channels, &mut bytes[to.clone()]);
-            copy(&from, &mut out, &region);
-            Ok(())
-        })))
+        Ok(local)
     }
 
     /// Node `at` on images: by a fast kernel if there is one, else by the reference's.
-    fn local(&self, at: usize, padding: Option<[[usize; 2]; 2]>) -> Result<Local, Error> {
+    fn one(&self, at: usize, padding: Option<[[usize; 2]; 2]>) -> Result<Local, Error> {
         let node = &self.network.main().nodes[at];
         // What the first operand is called does not matter here; its place is given.
         let source = node.inputs.first().copied().flatten().unwrap_or_default();
         let padded = padding.map(|around| Padded { source, around });
         let site = self.site(at, &[], padded);
         match site.local() {
-            Some(local) => Ok(local),
-            None => self.by_reference(at, padding),
+            Some(local) if Some(local.output) == site.frame(node.outputs[0]) => Ok(local),
+            _ => self.by_reference(at, padding),
         }
     }
 
@@ -218,7 +156,7 @@ impl<'n> Operators<'n> {
     fn then(&self, local: Local, done: usize, at: usize) -> Result<Local, Error> {
         let graph = self.network.main();
         let constants = &self.reference.graphs[0].constants;
-        let second = self.local(at, None)?;
+        let second = self.one(at, None)?;
         let given: Vec<TensorId> =
             graph.nodes[at].inputs.iter().flatten().copied().filter(|t| !constants.contains_key(t)).collect();
         let position = given.iter().position(|t| graph.nodes[done].outputs.contains(t));
@@ -228,6 +166,72 @@ impl<'n> Operators<'n> {
         operands.extend(second.operands.iter().enumerate().filter(|(i, _)| *i != position).map(|(_, frame)| *frame));
         let (output, row_work) = (second.output, local.row_work + second.row_work);
         Ok(Local { kernel: Kernel::Then(Box::new(local), Box::new(second), position), operands, output, row_work })
+    }
+}
+
+impl Local {
+    /// The computation of `region` in an arena, from parts of the operands to a part of the output; `None` if a part lies
+    /// outside its image.
+    ///
+    /// What the region needs must be in the parts: that is seen when it runs.
+    pub fn part(self: &Arc<Self>, reads: &[Part], write: &Part, region: Region) -> Option<Prepared> {
+        let (local, frames) = (self.clone(), self.operands.clone());
+        let within = |part: &Part, frame: &Frame| {
+            let (rows, columns) = (&part.region.rows, &part.region.columns);
+            rows.end <= frame.height && columns.end <= frame.width && !rows.is_empty() && !columns.is_empty()
+        };
+        let output = local.output();
+        let inside = region.rows.start >= write.region.rows.start
+            && region.rows.end <= write.region.rows.end
+            && region.columns.start >= write.region.columns.start
+            && region.columns.end <= write.region.columns.end;
+        let fit = reads.len() == frames.len() && reads.iter().zip(&frames).all(|(part, frame)| within(part, frame));
+        if !fit || !within(write, &output) || !inside {
+            return None;
+        }
+        let (reads, write) = (reads.to_vec(), write.clone());
+        let to = write.bytes(output.channels);
+        let apart = reads.iter().zip(&frames).all(|(part, frame)| !meet(&part.bytes(frame.channels), &to));
+        if apart {
+            return Some(Prepared(Box::new(move |memory| {
+                let Memory { bytes, workspaces, .. } = memory;
+                let (before, rest) = bytes.split_at_mut(to.start);
+                let (out, after) = rest.split_at_mut(to.len());
+                let image = |i: usize| {
+                    let span = reads[i].bytes(frames[i].channels);
+                    let bytes = if span.start < to.start {
+                        &before[span]
+                    } else {
+                        &after[span.start - to.end..span.end - to.end]
+                    };
+                    reads[i].image(frames[i].channels, bytes)
+                };
+                let out = ImageMut::new(write.region.clone(), write.ring, output.channels, out);
+                match frames.len() {
+                    1 => local.apply(&[image(0)], out, &region, workspaces),
+                    _ => local.apply(&[image(0), image(1)], out, &region, workspaces),
+                }
+            })));
+        }
+        // Where the output overlaps an operand, firmware goes pixel by pixel; here the part is computed beside the arena.
+        Some(Prepared(Box::new(move |memory| {
+            let Memory { bytes, workspaces, beside, .. } = memory;
+            let size = region.rows.len() * region.columns.len() * output.channels;
+            beside.resize(beside.len().max(size), 0);
+            let image = |i: usize| {
+                let channels = frames[i].channels;
+                reads[i].image(channels, &bytes[reads[i].bytes(channels)])
+            };
+            let out = ImageMut::new(region.clone(), region.rows.len(), output.channels, beside);
+            match frames.len() {
+                1 => local.apply(&[image(0)], out, &region, workspaces)?,
+                _ => local.apply(&[image(0), image(1)], out, &region, workspaces)?,
+            }
+            let from = Image::new(region.clone(), region.rows.len(), output.channels, beside);
+            let mut out = ImageMut::new(write.region.clone(), write.ring, output.channels, &mut bytes[to.clone()]);
+            copy(&from, &mut out, &region);
+            Ok(())
+        })))
     }
 }
 
