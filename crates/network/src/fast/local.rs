@@ -232,9 +232,11 @@ fn together(
         let mut image = ImageMut::new(part.clone(), rows.len(), channels, &mut between);
         first.on_one_thread(mine, &mut image, &part, workspace)?;
         let image = Image::new(part.clone(), rows.len(), channels, &between);
-        let mut operands = others.to_vec();
-        operands.insert(at, image);
-        then.on_one_thread(&operands, output, &part, workspace)?;
+        match (others, at) {
+            ([], _) => then.on_one_thread(&[image], output, &part, workspace)?,
+            ([other, ..], 0) => then.on_one_thread(&[image, other.clone()], output, &part, workspace)?,
+            ([other, ..], _) => then.on_one_thread(&[other.clone(), image], output, &part, workspace)?,
+        }
     }
     workspace.rows = between;
     Ok(())

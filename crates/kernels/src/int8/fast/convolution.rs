@@ -26,6 +26,8 @@ pub struct Convolution {
     parts: Vec<usize>,
     /// Groups of a run.
     groups: usize,
+    /// The runs of a window over rows of full width.
+    runs: Runs,
     /// `[part][run][group][vector of the part][lane]`.
     weights: Vec<Line>,
     requantizer: Requantizer,
@@ -89,6 +91,7 @@ impl Convolution {
             vectors,
             parts,
             groups,
+            runs: Runs::new(&v, &h, c.in_channels, ((h.output - 1) * h.stride + span(&h)) * c.in_channels),
             weights: aligned(&packed),
             requantizer,
         })
@@ -116,6 +119,26 @@ pub(super) fn can_be_staged(v: &Window, h: &Window, channels: usize) -> bool {
     let row = || (h.output - 1).checked_mul(h.stride)?.checked_add(span(h)?)?.checked_mul(channels);
     let all = || row()?.checked_mul(span(v)?);
     all().is_some_and(|elements| elements <= MOST)
+}
+
+/// Positions from the first tap of a window to the last.
+fn span(w: &Window) -> usize {
+    (w.kernel - 1) * w.dilation + 1
+}
+
+/// Where the runs of a window start, from its first element, in staged rows of so many elements.
+#[derive(Debug, Clone)]
+struct Runs {
+    of_row: usize,
+    starts: Vec<usize>,
+}
+
+impl Runs {
+    fn new(v: &Window, h: &Window, channels: usize, of_row: usize) -> Self {
+        let across = if h.dilation == 1 { 1 } else { h.kernel };
+        let start = |ky: usize, kx: usize| ky * v.dilation * of_row + kx * h.dilation * channels;
+        Self { of_row, starts: (0..v.kernel).flat_map(|ky| (0..across).map(move |kx| start(ky, kx))).collect() }
+    }
 }
 
 /// Elements of a window that lie side by side: a row of taps, or one tap if they are dilated.
@@ -223,16 +246,17 @@ impl Convolution {
         let columns = &region.columns;
         let Under { all, left, real } = Under::new(h, columns, input);
         let staged_row = all * channels;
-        let window = (v.kernel - 1) * v.dilation + 1;
+        let window = span(v);
         let fit = BATCH / (staged_row * size_of::<S::Staged>()).max(1);
         let batch = (fit.saturating_sub(window) / v.stride + 1).min(region.rows.len());
         let from = scratch.reserve::<S::Staged>(((batch - 1) * v.stride + window) * staged_row);
-        // Runs of a window, from its first element.
-        let across = if h.dilation == 1 { 1 } else { h.kernel };
-        let run = |ky: usize, kx: usize| ky * v.dilation * staged_row + kx * h.dilation * channels;
-        let mut runs = std::mem::take(&mut scratch.runs);
-        runs.clear();
-        runs.extend((0..v.kernel).flat_map(|ky| (0..across).map(move |kx| run(ky, kx))));
+        let of_part;
+        let runs = if staged_row == self.runs.of_row {
+            &self.runs
+        } else {
+            of_part = Runs::new(v, h, channels, staged_row);
+            &of_part
+        };
         let pad = S::staged(self.zero, self.zero);
         // SAFETY: `from` holds the staged rows of a batch, and slices cover what is copied.
         unsafe {
@@ -257,11 +281,10 @@ impl Convolution {
                 for (s, y) in rows.enumerate() {
                     let base = from.add(s * v.stride * staged_row);
                     let out = output.span(y, columns.clone());
-                    self.row_of_tiles::<S>(base, h.stride * channels, &runs, out.as_mut_ptr(), columns.len());
+                    self.row_of_tiles::<S>(base, h.stride * channels, &runs.starts, out.as_mut_ptr(), columns.len());
                 }
             }
         }
-        scratch.runs = runs;
     }
 
     /// `pixels` outputs, `step` staged elements apart at the input.

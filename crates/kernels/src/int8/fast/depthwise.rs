@@ -127,7 +127,14 @@ impl Work for Apply<'_, '_, '_> {
         let lanes = S::LANES.min(c.channels);
         let padding = PADDING[usize::from(c.zero)].as_ptr();
         // The rows under a window, where they are no padding.
-        let mut rows_under = vec![None; groups * S::GROUP];
+        let (mut few, mut many) = ([None; 16], Vec::new());
+        let rows_under: &mut [Option<*const u8>] = match groups * S::GROUP {
+            n if n <= few.len() => &mut few[..n],
+            n => {
+                many.resize(n, None);
+                &mut many
+            }
+        };
         // SAFETY: `from` holds the interleaved columns; rows come from slices that cover the real columns.
         unsafe {
             for y in region.rows.clone() {

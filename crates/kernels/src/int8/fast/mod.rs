@@ -55,7 +55,6 @@ struct Line([i32; 16]);
 #[derive(Debug, Clone, Default)]
 pub struct Scratch {
     lines: Vec<Line>,
-    runs: Vec<usize>,
 }
 
 impl Scratch {
