@@ -19,7 +19,9 @@ pub struct Depthwise {
     zero: u8,
     /// First channel of each vector.
     vectors: Vec<usize>,
-    /// `[vector][column of taps][group of rows][lane]`.
+    /// Rows of the output that the same interleaved rows serve: four rows under a 3x3 window serve two.
+    together: usize,
+    /// `[vector][row of those][column of taps][group of rows][lane]`.
     weights: Vec<Line>,
     requantizer: Requantizer,
 }
@@ -86,21 +88,26 @@ impl Work for Pack<'_> {
         let vectors = vectors(channels, S::LANES);
         let requantizer =
             Requantizer::new(&c.requantization, S::LANES, &vectors, &starts, &bounds, c.output_zero, c.range)?;
+        let interleaved = v.kernel.next_multiple_of(S::GROUP);
+        let spread = v.dilation > 1 || image::has_gaps(&v);
+        let together = if spread { 1 } else { (interleaved - v.kernel) / v.stride + 1 };
         let mut packed = Vec::new();
         for &first in &vectors {
-            for kx in 0..h.kernel {
-                for ky in (0..v.kernel).step_by(S::GROUP) {
+            for (shift, kx) in (0..together).flat_map(|i| (0..h.kernel).map(move |kx| (i * v.stride, kx))) {
+                let tap = |row: usize, o: usize| match row.checked_sub(shift) {
+                    Some(ky) if ky < v.kernel && o < channels => c.weights[(ky * h.kernel + kx) * channels + o],
+                    _ => 0,
+                };
+                for row in (0..interleaved).step_by(S::GROUP) {
                     for o in first..first + S::LANES {
-                        let taps = ky..(ky + S::GROUP).min(v.kernel);
-                        let tap = |ky: usize| c.weights[(ky * h.kernel + kx) * channels + o];
-                        let taps: Vec<i8> = if o < channels { taps.map(tap).collect() } else { Vec::new() };
+                        let taps: Vec<i8> = (row..row + S::GROUP).map(|row| tap(row, o)).collect();
                         packed.push(group(&taps, S::GROUP));
                     }
                 }
             }
         }
         let weights = aligned(&packed);
-        Some(Depthwise { isa, vertical: v, horizontal: h, channels, zero, vectors, weights, requantizer })
+        Some(Depthwise { isa, vertical: v, horizontal: h, channels, zero, vectors, together, weights, requantizer })
     }
 }
 
@@ -135,15 +142,21 @@ impl Work for Apply<'_, '_, '_> {
                 &mut many
             }
         };
+        let pad = if S::CENTRED { 0 } else { i32::from_ne_bytes([c.zero; 4]) };
         // SAFETY: `from` holds the interleaved columns; rows come from slices that cover the real columns.
         unsafe {
-            for y in region.rows.clone() {
-                let top = (y * v.stride) as isize - v.before as isize;
-                let out = output.span(y, columns.clone()).as_mut_ptr();
-                for (ky, row) in rows_under.iter_mut().enumerate() {
-                    let at = top + (ky * v.dilation) as isize;
-                    let inside = ky < v.kernel && (0..v.input as isize).contains(&at) && !real.is_empty();
-                    *row = inside.then(|| input.span(at as usize, real.clone()).as_ptr());
+            for start in region.rows.clone().step_by(c.together) {
+                let outputs = c.together.min(region.rows.end - start);
+                let mut outs = [std::ptr::null_mut(); 4];
+                for i in 0..outputs {
+                    outs[i] = output.span(start + i, columns.clone()).as_mut_ptr();
+                }
+                let top = (start * v.stride) as isize - v.before as isize;
+                let under = (outputs - 1) * v.stride + v.kernel;
+                for (row, pixels) in rows_under.iter_mut().enumerate() {
+                    let at = top + (row * v.dilation) as isize;
+                    let inside = row < under && (0..v.input as isize).contains(&at) && !real.is_empty();
+                    *pixels = inside.then(|| input.span(at as usize, real.clone()).as_ptr());
                 }
                 for (vector, &channel) in c.vectors.iter().enumerate() {
                     for g in 0..groups {
@@ -163,13 +176,15 @@ impl Work for Apply<'_, '_, '_> {
                                     rows[r] = rows[r].add(steps[r]);
                                 }
                             } else {
-                                S::interleave([padding; 4], S::LANES, c.zero, column);
+                                S::store(S::splat(pad), column);
                             }
                             column = column.add(groups * S::LANES);
                         }
                     }
-                    let tile = Tile { c, from, groups, vector, to: out.add(channel) };
-                    tile.row::<S>(columns.len());
+                    for i in 0..outputs {
+                        let tile = Tile { c, from, groups, vector, row: i, to: outs[i].add(channel) };
+                        tile.row::<S>(columns.len());
+                    }
                 }
             }
         }
@@ -182,6 +197,8 @@ struct Tile<'a> {
     from: *const i32,
     groups: usize,
     vector: usize,
+    /// Which of the rows that are computed together.
+    row: usize,
     to: *mut u8,
 }
 
@@ -221,7 +238,7 @@ impl Tile<'_> {
         unsafe {
             let mut acc = [c.requantizer.start::<S>(self.vector); N];
             let taps = h.kernel * column;
-            let mut w = c.weights.as_ptr().cast::<i32>().add(self.vector * taps);
+            let mut w = c.weights.as_ptr().cast::<i32>().add((self.vector * c.together + self.row) * taps);
             for kx in 0..h.kernel {
                 let mut from = self.from.add((x * h.stride + kx * h.dilation) * column);
                 for _ in 0..self.groups {
