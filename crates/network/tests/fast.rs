@@ -1,5 +1,5 @@
 //! The fast engine gives the reference's bits: every tensor of every shared network and single-operator file, on every
-//! instruction set of this machine, whether operators are done together or not.
+//! instruction set of this machine, on one thread or several, whether operators are done together or not.
 
 use serde_json::Value;
 use tersor_data::testing::{Failure, Trials};
@@ -76,13 +76,20 @@ fn same(network: &Network, inputs: &[(TensorId, Array)]) -> Result {
     for isa in Isa::available() {
         for keep_all in [false, true] {
             let fast = Fast::prepare(network, &Preparation { keep_all, isa, ..Preparation::default() })?;
-            let mut seen = Vec::new();
-            let got = fast.run(&mut fast.session(), &feed, |t, a| seen.push((t, a.clone())))?;
-            assert_eq!(got, outputs, "{}: outputs on {isa}", network.name);
-            if keep_all {
-                assert_eq!(seen.len(), expected.len(), "{}", network.name);
-                for (seen, expected) in seen.iter().zip(&expected) {
-                    assert!(seen == expected, "{}: tensor {} on {isa}", network.name, expected.0);
+            for threads in [1, 2, 5] {
+                let mut seen = Vec::new();
+                let got = fast.run(&mut fast.session_on(threads), &feed, |t, a| seen.push((t, a.clone())))?;
+                assert_eq!(got, outputs, "{}: outputs on {isa}, {threads} threads", network.name);
+                if keep_all {
+                    assert_eq!(seen.len(), expected.len(), "{}", network.name);
+                    for (seen, expected) in seen.iter().zip(&expected) {
+                        assert!(
+                            seen == expected,
+                            "{}: tensor {} on {isa}, {threads} threads",
+                            network.name,
+                            expected.0
+                        );
+                    }
                 }
             }
         }

@@ -16,6 +16,7 @@ use tersor_network::fast::{Fast, Preparation};
 use tersor_network::{Network, TensorId, cost};
 
 use crate::error::Error;
+use crate::run::in_pool;
 
 /// How to measure.
 #[derive(Debug, Clone)]
@@ -24,7 +25,7 @@ pub struct Settings {
     pub rounds: usize,
     /// Seconds of one engine in one round.
     pub seconds: f64,
-    /// Threads of the peers that can use several.
+    /// Threads of this engine (from the caller's pool) and of the peers that can use several.
     pub threads: usize,
 }
 
@@ -63,7 +64,7 @@ pub struct Report {
     pub peak_gmacs: f64,
     /// Rounds of which medians are taken.
     pub rounds: usize,
-    /// Threads of the peers; this engine computes one sample on one thread.
+    /// Threads of one run.
     pub threads: usize,
     /// Who answers.
     pub peers: Vec<Peer>,
@@ -198,7 +199,7 @@ pub fn bench(
     for (m, model) in models.iter().enumerate() {
         let network = tersor_network::read(model)?;
         let engine = Fast::prepare(&network, &Preparation::default())?;
-        let mut session = engine.session();
+        let mut session = engine.session_on(settings.threads);
         let mut input = folder.path().join("none.npy");
         for &t in &network.main().inputs {
             let array = sample(&network, t);
@@ -215,7 +216,8 @@ pub fn bench(
         let mut ours = Vec::new();
         let mut theirs: Vec<Result<(Vec<f64>, bool), String>> = peers.iter().map(|_| Ok((Vec::new(), true))).collect();
         for round in 0..settings.rounds.max(1) {
-            ours.push(seconds_of_one_run(settings.seconds, || engine.invoke(&mut session))?);
+            let mut measured = || seconds_of_one_run(settings.seconds, || engine.invoke(&mut session));
+            ours.push(if settings.threads > 1 { in_pool(measured)? } else { measured()? });
             let each = servers.iter_mut().flat_map(|server| {
                 let names: Vec<String> = server.peers.iter().map(|p| p.name.clone()).collect();
                 let model = model.as_path();

@@ -83,8 +83,15 @@ pub fn run(
             let remembers = tersor_network::liveness::state_bytes(network) > 0 && !settings.reset;
             let together = if remembers { 1 } else { batch.samples.len().max(1) };
             let threads = rayon::current_num_threads().div_ceil(together);
-            on_samples(network, batch, settings, progress, &|| engine.session_on(threads), &|session, feed, watch| {
-                engine.run(session, feed, watch)
+            in_pool(|| {
+                on_samples(
+                    network,
+                    batch,
+                    settings,
+                    progress,
+                    &|| engine.session_on(threads),
+                    &|session, feed, watch| engine.run(session, feed, watch),
+                )
             })?
         }
     };
@@ -170,10 +177,22 @@ pub fn run_plan(
             let executor = fast::Executor::new(network, plan, settings.options)?;
             let stored = [executor.stored_inputs(), executor.stored_outputs()];
             let fresh = || executor.arena(rayon::current_num_threads());
-            planned(network, batch, settings, progress, stored, &fresh, &|arena, inputs| executor.run(arena, inputs))
+            in_pool(|| {
+                planned(network, batch, settings, progress, stored, &fresh, &|arena, inputs| {
+                    executor.run(arena, inputs)
+                })
+            })
         }
     }
 }
+
+/// Works on a thread of the pool: operators that are split among threads then need not be handed over to it one by one.
+pub(crate) fn in_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    rayon::scope(|_| work())
+}
+
+/// Computes the outputs of one sample, as a plan stores them, in an arena.
+type Step<'c, A> = &'c dyn Fn(&mut A, &[&Array]) -> Result<Vec<Vec<u8>>, Error>;
 
 /// Runs a plan on every sample, one after the other in one arena; `stored` are the tensors that the plan keeps for the
 /// network's inputs and outputs.
@@ -184,7 +203,7 @@ fn planned<A>(
     progress: &(dyn Fn(usize) + Sync),
     [inputs, outputs]: [Vec<TensorId>; 2],
     fresh: &dyn Fn() -> A,
-    compute: &dyn Fn(&mut A, &[&Array]) -> Result<Vec<Vec<u8>>, Error>,
+    compute: Step<A>,
 ) -> Result<Results, Error> {
     let graph = network.main();
     let mut arena = fresh();

@@ -359,7 +359,7 @@ pub struct Bench {
     /// Milliseconds of one engine in one round
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=60_000))]
     milliseconds: u16,
-    /// Threads of the peers that can use several; this engine computes one sample on one
+    /// Threads of one run, of this engine and of the peers that can use several
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: u16,
     /// Python with the packages that bench/peers/tiny.py names
@@ -390,6 +390,7 @@ struct Benched<'a> {
 
 impl Bench {
     fn run(self) -> anyhow::Result<()> {
+        Threads { threads: self.threads }.start()?;
         let threads = self.threads.to_string();
         let mut python = Command::new(&self.python);
         python.arg(&self.script).args(["--threads", &threads]);
@@ -437,7 +438,7 @@ fn bench_table(benched: &Benched) -> String {
     let mut text = rows.trim_fmt();
     let _ = write!(
         text,
-        "\n\n{}\n{} (peak {:.0} GMAC/s in registers, one thread); median of {} rounds; threads of the peers: {}\n",
+        "\n\n{}\n{} (peak {:.0} GMAC/s in registers, one thread); median of {} rounds; threads: {}\n",
         benched.machine, report.isa, report.peak_gmacs, report.rounds, report.threads
     );
     for (name, mean) in &report.geometric_mean {
