@@ -107,8 +107,9 @@ fn plan() -> Result {
     let folder = tempfile::tempdir()?;
     let at = |name: &str| folder.path().join(name);
     let (model, photograph) = (tiny("mcunet_persondet_int8.tflite"), tiny("person_det.jpg"));
-    let run = |plan: Option<&Path>, out: &Path| -> Result {
-        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"run", &model, &"-i", &photograph, &"-o", &out];
+    let run = |plan: Option<&Path>, engine: &str, out: &Path| -> Result {
+        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
+            vec![&"run", &model, &"-i", &photograph, &"--engine", &engine, &"-o", &out];
         if let Some(plan) = &plan {
             arguments.extend([&"--plan" as &dyn AsRef<std::ffi::OsStr>, plan]);
         }
@@ -116,7 +117,7 @@ fn plan() -> Result {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     };
-    run(None, &at("whole.npz"))?;
+    run(None, "reference", &at("whole.npz"))?;
     for (patches, input) in [("none", "resident"), ("auto", "streamed"), ("rows", "resident"), ("2x4@12", "streamed")] {
         let (file, svg) = (at("plan.json"), at("plan.svg"));
         let plan = json(&[
@@ -148,10 +149,12 @@ fn plan() -> Result {
         }
         assert_eq!(plan["patches"].is_null(), patches == "none");
         assert!(std::fs::read_to_string(&svg)?.starts_with("<svg"));
-        run(Some(&file), &at("planned.npz"))?;
-        let (whole, planned) = (npz::open(at("whole.npz"))?, npz::open(at("planned.npz"))?);
-        for name in whole.names() {
-            assert_eq!(whole.read(name)?, planned.read(name)?, "{patches} {input} {name}");
+        for engine in ["fast", "reference"] {
+            run(Some(&file), engine, &at("planned.npz"))?;
+            let (whole, planned) = (npz::open(at("whole.npz"))?, npz::open(at("planned.npz"))?);
+            for name in whole.names() {
+                assert_eq!(whole.read(name)?, planned.read(name)?, "{patches} {input} {engine} {name}");
+            }
         }
     }
     Ok(())

@@ -64,6 +64,7 @@ fn main() {
         .needs(&[])
         .test("200_random_networks_give_the_same_bits_in_every_part", random_networks)
         .test("a_wrong_plan_is_trapped", wrong_plans)
+        .test("a_damaged_plan_is_refused_or_runs", damaged_plans)
         .test("mobilenet_v2_at_224_fits_an_eighth_of_its_layers", mobilenet_v2)
         .run()
 }
@@ -418,6 +419,61 @@ fn wrong_plans() -> Result {
         }
     }
     assert!(trapped > 0, "no wrong plan was trapped");
+    Ok(())
+}
+
+/// The numbers of a JSON value, in order.
+fn numbers(value: &mut serde_json::Value) -> Vec<&mut serde_json::Value> {
+    match value {
+        serde_json::Value::Array(all) => all.iter_mut().flat_map(numbers).collect(),
+        serde_json::Value::Object(all) => all.values_mut().flat_map(numbers).collect(),
+        number if number.is_u64() => vec![number],
+        _ => Vec::new(),
+    }
+}
+
+/// Plans whose numbers were changed at random: an error or a run, with both engines, never a panic.
+fn damaged_plans() -> Result {
+    let mut random = random(17);
+    let (mut refused, mut ran) = (0, 0);
+    for index in 0..6 {
+        let network = Random::network(11, index);
+        let mut right = vec![plan::layers(&network, 1)?];
+        let rows = Search { rows_only: true, input: InputMode::Streamed, ..Search::default() };
+        right.extend(plan::search(&network, rows).map(|(plan, _)| plan));
+        let grid = |layer| Patches { layer, rows: 2, columns: 2, streaming: false };
+        right.extend((0..4).filter_map(|layer| plan::parts(&network, grid(layer), InputMode::Resident, 1).ok()));
+        for right in right {
+            let inputs = noise(&network, &right, 3);
+            let inputs: Vec<&Array> = inputs.iter().map(|(_, array)| array).collect();
+            let right = serde_json::to_value(&right)?;
+            for _ in 0..300 {
+                let mut wrong = right.clone();
+                for _ in 0..=random.next_u32() % 3 {
+                    let mut numbers = numbers(&mut wrong);
+                    let at = random.next_u32() as usize % numbers.len();
+                    let old = numbers[at].as_u64().unwrap_or(0);
+                    let near = [old.wrapping_add(1), old.wrapping_sub(1), old.wrapping_mul(2), old.wrapping_add(100)];
+                    let new = [&near[..], &[0, 1, u64::MAX]].concat();
+                    *numbers[at] = new[random.next_u32() as usize % new.len()].into();
+                }
+                let Ok(wrong) = serde_json::from_value::<Plan>(wrong) else { continue };
+                let watched = Executor::new(&network, wrong.clone()).and_then(|e| e.run(&mut e.arena(), &inputs));
+                let fast = fast::Executor::new(&network, wrong, Options::default());
+                match fast.and_then(|e| e.run(&mut e.arena(1), &inputs)) {
+                    Ok(got) => {
+                        ran += 1;
+                        // What the watching arena lets pass is right.
+                        if let Ok(watched) = watched {
+                            assert_eq!(got, watched);
+                        }
+                    }
+                    Err(_) => refused += 1,
+                }
+            }
+        }
+    }
+    assert!(refused > 0 && ran > 0, "{refused} refused, {ran} ran");
     Ok(())
 }
 
