@@ -88,7 +88,7 @@ pub struct Plan {
     pub macs: u64,
     /// Multiply-adds that patches do again.
     pub extra_macs: u64,
-    /// What the host needs outside the arena to execute the plan; firmware does not.
+    /// What the fast engine needs outside the arena for outputs that overlap their operands; firmware does not.
     pub host_scratch_bytes: usize,
     /// Every stored piece of a tensor; fused tensors are not stored.
     pub tensors: Vec<Piece>,
@@ -215,14 +215,10 @@ fn placed(network: &Network, program: &Program, schedule: &Schedule, how: How, t
     }
     let problem = Problem::new(items.clone(), &allowances, how.align);
     let placement = problem.solve(bound, tries, schedule.cut);
+    let lies = |p: usize| placement.offsets[p]..placement.offsets[p] + schedule.pieces[p].bytes;
+    let meet = |a: usize, b: usize| lies(a).start < lies(b).end && lies(b).start < lies(a).end;
     // Scratch that the offsets made needless is dropped.
-    let meets = |at: usize| {
-        let step = &schedule.steps[at];
-        let span = |p: usize| placement.offsets[p]..placement.offsets[p] + schedule.pieces[p].bytes;
-        let (a, b) = (span(step.reads[0]), span(step.writes[0]));
-        a.start < b.end && b.start < a.end
-    };
-    scratch.retain(|&(at, _)| meets(at));
+    scratch.retain(|&(at, _)| meet(schedule.steps[at].reads[0], schedule.steps[at].writes[0]));
 
     let (order, starts) = order_of(network.main(), program, schedule);
     let span = |step: usize| [starts[step], starts.get(step + 1).copied().unwrap_or(order.len()) - 1];
@@ -266,6 +262,9 @@ fn placed(network: &Network, program: &Program, schedule: &Schedule, how: How, t
     let steps = steps.collect();
     let ends = tensors.iter().map(|t| t.offset + t.bytes).chain(scratch.iter().map(|s| s.offset + s.bytes));
     let macs: u64 = program.ops.iter().map(|op| op.macs).sum();
+    let overlapping = schedule.steps.iter().filter(|step| step.reads.iter().any(|&p| meet(p, step.writes[0])));
+    let pixel = |step: &stage::Step| program.buffers[schedule.pieces[step.writes[0]].buffer].pixel;
+    let beside = overlapping.map(|step| step.out.pixels() * pixel(step)).max().unwrap_or(0);
     Plan {
         file: network.name.clone(),
         input: how.input,
@@ -276,7 +275,7 @@ fn placed(network: &Network, program: &Program, schedule: &Schedule, how: How, t
         flash_bytes: graph.nodes.iter().map(|node| cost::flash_bytes(graph, node)).sum(),
         macs,
         extra_macs: schedule.macs.saturating_sub(macs),
-        host_scratch_bytes: 0,
+        host_scratch_bytes: beside,
         tensors,
         scratch,
         order,
