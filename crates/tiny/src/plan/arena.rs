@@ -7,13 +7,14 @@
 use std::collections::HashMap;
 
 use tersor_data::{Array, ElementType, Elements};
-use tersor_kernels::window::Padding;
+use tersor_kernels::window::{Padding, Window};
 use tersor_network::operator::{Operator, Pool};
 use tersor_network::reference::{Options, Reference};
 use tersor_network::{Graph, Network, Node, TensorId};
 
 use super::program::{Kind, Op, Program, Rect};
 use super::{Direction, Piece, Plan};
+use crate::emit::firmware::Place;
 use crate::error::Error;
 
 /// What an arena's byte holds.
@@ -155,7 +156,7 @@ impl Executor {
             let operator = &self.program.ops[op];
             let sizes: Vec<[usize; 2]> = match &operator.kind {
                 Kind::Window { rows, columns, pools: true, .. } => {
-                    let taps = |w: &tersor_kernels::window::Window| {
+                    let taps = |w: &Window| {
                         let mut taps: Vec<usize> = (0..w.output).map(|o| w.taps(o).len()).collect();
                         taps.sort_unstable();
                         taps.dedup();
@@ -276,9 +277,9 @@ impl Executor {
             }
             self.step(arena, at)?;
         }
-        let last = |b: usize| (0..self.plan.tensors.len()).rev().find(|&p| self.buffers[p] == b);
-        let output = |&b: &usize| {
-            let p = last(b).ok_or_else(|| self.fault("an output is not stored".into()))?;
+        let output = |i: usize| {
+            let b = self.program.outputs[i];
+            let p = self.output_piece(i).ok_or_else(|| self.fault("an output is not stored".into()))?;
             let buffer = &self.program.buffers[b];
             let mut bytes = Vec::with_capacity(buffer.bytes());
             for y in 0..buffer.height {
@@ -288,11 +289,20 @@ impl Executor {
             }
             Ok(bytes)
         };
-        self.program.outputs.iter().map(output).collect()
+        (0..self.program.outputs.len()).map(output).collect()
     }
 
-    /// Bytes of the variables before the first run: what the initialising graphs assign, else their zero point.
     fn initialize(&self, arena: &mut Arena) -> Result<(), Error> {
+        for (_, p, bytes) in self.variables()? {
+            self.write_all(arena, p, &bytes);
+        }
+        Ok(())
+    }
+
+    /// The variables: name, piece, and the bytes before the first run (what the initialising graphs assign, else the zero
+    /// point).
+    pub(crate) fn variables(&self) -> Result<Vec<(String, usize, Vec<u8>)>, Error> {
+        let mut variables = Vec::new();
         for p in 0..self.plan.tensors.len() {
             let Some(named) = &self.program.buffers[self.buffers[p]].variable else { continue };
             let assigned = self.network.graphs[1..].iter().find_map(|graph| {
@@ -322,9 +332,72 @@ impl Executor {
             if bytes.len() != self.plan.tensors[p].bytes {
                 return Err(self.fault(format!("variable {} is initialised with another size", named.1)));
             }
-            self.write_all(arena, p, &bytes);
+            variables.push((named.1.clone(), p, bytes));
         }
-        Ok(())
+        Ok(variables)
+    }
+
+    /// The plan.
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Where a piece lies.
+    pub(crate) fn place(&self, p: usize) -> Place {
+        let piece = &self.plan.tensors[p];
+        let pixel = self.program.buffers[self.buffers[p]].pixel;
+        Place { offset: piece.offset, rows: piece.rows, columns: piece.columns, ring: piece.ring, pixel }
+    }
+
+    /// The file's operators that step `at` does, the one that computes first at the front.
+    pub(crate) fn nodes(&self, at: usize) -> &[usize] {
+        &self.program.ops[self.ops[at]].nodes
+    }
+
+    /// Whether step `at` computes its output at once, not pixel by pixel.
+    pub(crate) fn is_whole(&self, at: usize) -> bool {
+        !self.program.ops[self.ops[at]].is_local()
+    }
+
+    /// The windows of step `at` along rows and columns, padding included, if it has some.
+    pub(crate) fn window(&self, at: usize) -> Option<(Window, Window)> {
+        match self.program.ops[self.ops[at]].kind {
+            Kind::Window { rows, columns, .. } => Some((rows, columns)),
+            _ => None,
+        }
+    }
+
+    /// Which pieces that step `at` reads move with the pixel of its output, if it goes element by element.
+    pub(crate) fn spatial(&self, at: usize) -> Option<Vec<bool>> {
+        match &self.program.ops[self.ops[at]].kind {
+            Kind::Elementwise { spatial } => Some(spatial.clone()),
+            _ => None,
+        }
+    }
+
+    /// Rows of its operand `i` that step `at` needs.
+    pub(crate) fn rows_needed(&self, at: usize, i: usize) -> [usize; 2] {
+        let step = &self.plan.steps[at];
+        let op = &self.program.ops[self.ops[at]];
+        let buffer = &self.program.buffers[self.buffers[step.reads[i]]];
+        op.needs(i, buffer, Rect { rows: step.rows, columns: step.columns }).rows
+    }
+
+    /// The input of the network that a piece holds, if it holds one.
+    pub(crate) fn input_of(&self, p: usize) -> Option<usize> {
+        self.program.inputs.iter().position(|&b| b == self.buffers[p])
+    }
+
+    /// Rows, columns and bytes of a pixel of an input as it is stored.
+    pub(crate) fn input_image(&self, i: usize) -> [usize; 3] {
+        let buffer = &self.program.buffers[self.program.inputs[i]];
+        [buffer.height, buffer.width, buffer.pixel]
+    }
+
+    /// The piece that holds an output at the end of a run.
+    pub(crate) fn output_piece(&self, i: usize) -> Option<usize> {
+        let b = self.program.outputs[i];
+        (0..self.plan.tensors.len()).rev().find(|&p| self.buffers[p] == b)
     }
 
     /// Gives a piece of the input what step `at` needs of it.
@@ -579,7 +652,7 @@ impl Executor {
 }
 
 /// Input positions from the first tap to the last.
-fn span(w: &tersor_kernels::window::Window) -> usize {
+fn span(w: &Window) -> usize {
     (w.kernel - 1) * w.dilation + 1
 }
 

@@ -1,0 +1,3 @@
+//! From a network and a plan to firmware.
+
+pub mod firmware;
