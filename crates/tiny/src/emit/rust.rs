@@ -1,0 +1,725 @@
+//! Firmware as a Rust crate without dependencies, without `std` and without `unsafe`.
+//!
+//! | emitted file | what is in it |
+//! | --- | --- |
+//! | `src/lib.rs` | what a user sees: [`Firmware`]'s ports, `Model` with `run`, `run_streamed` and `reset` |
+//! | `src/constants.rs` | what lies in Flash |
+//! | `src/operators.rs` | what is computed, in numbers |
+//! | `src/calls.rs` | the run, call after call |
+//! | `src/kernels/*.rs` | the kernels that are called (`emit/rust/kernels`), and no others |
+//! | `check/vector.rs`, `examples/check.rs` | the test vector, and a program for the host that checks it |
+//! | `check/firmware.rs`, `check/*.ld` | the same for qemu: the only file with `unsafe` (start-up, semihosting) |
+//!
+//! All reads and writes go through one `&mut [i8; N]`, by index: outputs may lie over their operands, which two slices could
+//! not. Inner loops run over slices of a checked length.
+//!
+//! What this file does not do: run anything (`verify_rust.rs`).
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use tersor_kernels::int8::{Multiplier, Range};
+use tersor_kernels::window::Window;
+
+use super::firmware::{
+    Call, Constant, ConstantId, Copies, Filter, Firmware, Initial, Kind, Operand, PairFormula, Place, Port, Requantization, Sum,
+};
+use super::vector::Vector;
+use crate::error::Error;
+use crate::plan::Direction;
+
+/// The kernels, and what each needs of the others.
+const KERNELS: [(&str, &str, &[&str]); 24] = [
+    ("add", include_str!("rust/kernels/add.rs"), &["pair", "sum"]),
+    ("bilinear", include_str!("rust/kernels/bilinear.rs"), &["place"]),
+    ("convolution", include_str!("rust/kernels/convolution.rs"), &["filter", "place"]),
+    ("convolution_sum", include_str!("rust/kernels/convolution_sum.rs"), &["convolution", "sum"]),
+    ("copies", include_str!("rust/kernels/copies.rs"), &["place"]),
+    ("depthwise", include_str!("rust/kernels/depthwise.rs"), &["filter", "place"]),
+    ("depthwise_many", include_str!("rust/kernels/depthwise_many.rs"), &["filter", "place", "sum"]),
+    ("depthwise_sum", include_str!("rust/kernels/depthwise_sum.rs"), &["depthwise", "sum"]),
+    ("extremum", include_str!("rust/kernels/extremum.rs"), &["pair"]),
+    ("filter", include_str!("rust/kernels/filter.rs"), &["fixed_point"]),
+    ("fixed_point", include_str!("rust/kernels/fixed_point.rs"), &[]),
+    ("grouped", include_str!("rust/kernels/grouped.rs"), &["filter", "place", "sum"]),
+    ("matrix", include_str!("rust/kernels/matrix.rs"), &["filter", "place"]),
+    ("mean", include_str!("rust/kernels/mean.rs"), &["fixed_point", "place"]),
+    ("nearest", include_str!("rust/kernels/nearest.rs"), &["place"]),
+    ("pair", include_str!("rust/kernels/pair.rs"), &["place"]),
+    ("place", include_str!("rust/kernels/place.rs"), &[]),
+    ("pointwise", include_str!("rust/kernels/pointwise.rs"), &["filter", "place"]),
+    ("pointwise_sum", include_str!("rust/kernels/pointwise_sum.rs"), &["pointwise", "sum"]),
+    ("pool", include_str!("rust/kernels/pool.rs"), &["filter", "place"]),
+    ("prelu", include_str!("rust/kernels/prelu.rs"), &["fixed_point", "pair"]),
+    ("product", include_str!("rust/kernels/product.rs"), &["fixed_point", "pair"]),
+    ("softmax", include_str!("rust/kernels/softmax.rs"), &["fixed_point", "place"]),
+    ("sum", include_str!("rust/kernels/sum.rs"), &["fixed_point"]),
+];
+
+/// `table`'s name is also that of its argument; it stands apart from the others for no other reason than its length.
+const TABLE: (&str, &str, &[&str]) = ("table", include_str!("rust/kernels/table.rs"), &["place"]);
+
+/// The files of the crate: path, and text.
+///
+/// # Errors
+/// [`Error::Emit`] if a number is larger than the crate's types.
+pub fn print(firmware: &Firmware, vector: &Vector) -> Result<Vec<(String, String)>, Error> {
+    let mut printer = Printer::new(firmware)?;
+    let calls = printer.calls()?;
+    let lib = printer.lib();
+    let reset = printer.reset();
+    let mut files = vec![
+        ("Cargo.toml".to_string(), printer.manifest()),
+        ("README.md".into(), printer.readme()),
+        ("src/lib.rs".into(), lib + &reset),
+        ("src/calls.rs".into(), calls),
+        ("src/operators.rs".into(), printer.operators_file()),
+        ("src/constants.rs".into(), printer.constants_file()),
+        ("check/vector.rs".into(), printer.vector(vector)),
+        ("check/firmware.rs".into(), include_str!("rust/firmware.rs").replace("model::", &format!("{}::", printer.name))),
+        ("check/cortex-m.ld".into(), include_str!("rust/cortex-m.ld").into()),
+        ("check/mps3-an547.ld".into(), include_str!("rust/mps3-an547.ld").into()),
+        ("examples/check.rs".into(), include_str!("rust/check.rs").replace("model::", &format!("{}::", printer.name))),
+    ];
+    let (mut modules, mut kernels) = (String::new(), printer.kernels.clone());
+    // Until nothing new is needed.
+    loop {
+        let needed = KERNELS.iter().chain([&TABLE]).filter(|k| kernels.contains(k.0)).flat_map(|k| k.2.iter().copied());
+        let all: BTreeSet<&str> = kernels.iter().copied().chain(needed).collect();
+        if all.len() == kernels.len() {
+            break;
+        }
+        kernels = all;
+    }
+    for &(name, text, _) in KERNELS.iter().chain([&TABLE]).filter(|k| kernels.contains(k.0)) {
+        let _ = writeln!(modules, "pub mod {name};");
+        files.push((format!("src/kernels/{name}.rs"), text.into()));
+    }
+    files.push(("src/kernels/mod.rs".into(), format!("//! The kernels that the run calls.\n\n// A network may need a part of a kernel only.\n#![allow(dead_code)]\n\n{modules}")));
+    Ok(files)
+}
+
+struct Printer<'a> {
+    firmware: &'a Firmware,
+    /// The crate's name.
+    name: String,
+    kernels: BTreeSet<&'static str>,
+    /// Constants that are printed, by position.
+    constants: BTreeSet<ConstantId>,
+    /// Biases with the input's zero point in them, by operator.
+    biases: Vec<(usize, Vec<i32>)>,
+    operators: String,
+}
+
+impl<'a> Printer<'a> {
+    fn new(firmware: &'a Firmware) -> Result<Self, Error> {
+        let largest = coordinates(firmware).max().unwrap_or(0);
+        if largest > usize::from(u16::MAX) || firmware.arena_bytes > i32::MAX as usize {
+            let why = format!("an image of {largest} rows or columns is too large for firmware in Rust");
+            return Err(Error::Emit { network: firmware.name.clone(), why });
+        }
+        Ok(Self {
+            firmware,
+            name: crate_name(&firmware.name),
+            kernels: ["place"].into(),
+            constants: BTreeSet::new(),
+            biases: Vec::new(),
+            operators: String::new(),
+        })
+    }
+
+    fn fault(&self, why: impl Into<String>) -> Error {
+        Error::Emit { network: self.firmware.name.clone(), why: why.into() }
+    }
+
+    /// The name of a kernel, which is thereby used.
+    fn kernel(&mut self, name: &'static str) -> &'static str {
+        self.kernels.insert(name);
+        name
+    }
+
+    /// The name of a constant, which is thereby used.
+    fn constant(&mut self, id: ConstantId) -> String {
+        self.constants.insert(id);
+        format!("&C{id}")
+    }
+
+    fn i8s(&self, id: ConstantId) -> &[i8] {
+        if let Constant::I8(v) = &self.firmware.constants[id] { v } else { &[] }
+    }
+
+    fn i32s(&self, id: Option<ConstantId>) -> &[i32] {
+        if let Some(Constant::I32(v)) = id.map(|id| &self.firmware.constants[id]) { v } else { &[] }
+    }
+
+    fn manifest(&self) -> String {
+        format!(
+            "[package]\nname = \"{}\"\nversion = \"0.1.0\"\nedition = \"2021\"\nrust-version = \"1.85\"\npublish = false\n\n[profile.release]\nopt-level = 3\nlto = true\n\n[workspace]\n",
+            self.name
+        )
+    }
+
+    fn readme(&self) -> String {
+        let name = &self.name;
+        format!(
+            "# {name}\n\nMade from `{}` by `tersor tiny emit --target rust`. `{name}::Model` computes it in {} bytes.\n\n\
+             - On the host: `cargo run --example check` says `ok`, or what differs.\n\
+             - For a chip: `cargo build --release --target thumbv7em-none-eabi`; `check/firmware.rs` with `check/*.ld` is a \
+             whole program for qemu's boards.\n",
+            self.firmware.name, self.firmware.arena_bytes
+        )
+    }
+
+    /// Doc, types, ports and the model.
+    fn lib(&self) -> String {
+        let f = self.firmware;
+        let mut text = format!(
+            "//! `{}`, as firmware: one arena of {} bytes, {} bytes of constants.\n\n#![no_std]\n#![forbid(unsafe_code)]\n#![warn(missing_docs)]\n\nmod calls;\nmod constants;\nmod kernels;\nmod operators;\n\n",
+            f.name,
+            f.arena_bytes,
+            f.constant_bytes()
+        );
+        let offset = if f.arena_bytes <= usize::from(u16::MAX) { "u16" } else { "u32" };
+        let coordinate = if coordinates(f).all(|c| c <= usize::from(u8::MAX)) { "u8" } else { "u16" };
+        let _ = writeln!(text, "/// Bytes of the arena.\npub const ARENA_BYTES: usize = {};\n", f.arena_bytes);
+        let _ = writeln!(text, "/// A place in the arena.\ntype Offset = {offset};\n");
+        let _ = writeln!(text, "/// A row or column of an image.\ntype Coordinate = {coordinate};\n");
+        text.push_str(include_str!("rust/port.rs"));
+        let ports = |ports: &[&Port]| -> String { ports.iter().map(|p| port(p)).collect() };
+        let inputs: Vec<&Port> = f.inputs.iter().map(|i| &i.port).collect();
+        let outputs: Vec<&Port> = f.outputs.iter().map(|o| &o.port).collect();
+        let _ = writeln!(text, "\n/// What goes in.\npub const INPUTS: [Port; {}] = [\n{}];", inputs.len(), ports(&inputs));
+        let _ = writeln!(text, "\n/// What comes out.\npub const OUTPUTS: [Port; {}] = [\n{}];\n", outputs.len(), ports(&outputs));
+        let arguments: Vec<String> =
+            f.inputs.iter().enumerate().map(|(i, input)| format!("input{i}: &[i8; {}]", input.port.bytes)).collect();
+        let arms = f.inputs.iter().enumerate().map(|(i, input)| {
+            let [_, width, pixel] = input.image;
+            // The last arm is for whatever is left.
+            let pattern = if i + 1 == f.inputs.len() { "_".to_string() } else { i.to_string() };
+            format!("                {pattern} => copy_rect(input{i}, {}, {pixel}, &rect, to),\n", width * pixel)
+        });
+        let results = f.outputs.iter().map(|o| format!("&self.arena[{}..{}]", o.offset, o.offset + o.port.bytes));
+        let streams = if f.variables.is_empty() { "" } else { " Call [`reset`](Self::reset) first." };
+        let model = include_str!("rust/model.rs")
+            .replace("STREAMS", streams)
+            .replace("ARGUMENTS", &arguments.join(", "))
+            .replace("ARMS", arms.collect::<String>().trim_end())
+            .replace("RESULTS", &results.collect::<Vec<_>>().join(", "));
+        text + &model
+    }
+
+    /// The end of the model: what a reset does.
+    fn reset(&mut self) -> String {
+        let firmware = self.firmware;
+        let mut body = String::new();
+        for variable in &firmware.variables {
+            let (from, to) = (variable.offset, variable.offset + variable.bytes);
+            let _ = match &variable.initial {
+                Initial::Fill(byte) => writeln!(body, "        self.arena[{from}..{to}].fill({});", *byte as i8),
+                Initial::Bytes(id) => {
+                    let data = self.constant(*id).replace('&', "&constants::");
+                    writeln!(body, "        self.arena[{from}..{to}].copy_from_slice({data});")
+                }
+            };
+        }
+        let what = match firmware.variables.as_slice() {
+            [] => "Nothing: this network remembers nothing between runs.".to_string(),
+            variables => {
+                let names: Vec<&str> = variables.iter().map(|v| v.name.as_str()).collect();
+                format!("Brings the variables to their first values: {}.", plain(&names.join(", ")))
+            }
+        };
+        format!("\n    /// {what}\n    pub fn reset(&mut self) {{\n{body}    }}\n}}\n")
+    }
+
+    fn place(&self, place: &Place) -> String {
+        self.view(place.offset, place.rows[0], place.columns[0], place.columns[1] - place.columns[0], place.ring)
+    }
+
+    fn view(&self, offset: usize, row: usize, column: usize, width: usize, ring: usize) -> String {
+        format!("Place {{ offset: {offset}, row: {row}, column: {column}, width: {width}, ring: {ring} }}")
+    }
+
+    /// The run.
+    fn calls(&mut self) -> Result<String, Error> {
+        let firmware = self.firmware;
+        let mut done = vec![None; firmware.operators.len()];
+        let mut body = String::new();
+        for call in &firmware.calls {
+            for feed in &call.feeds {
+                let [_, _, pixel] = firmware.inputs[feed.input].image;
+                let bytes = (feed.rows[1] - feed.rows[0]) * (feed.columns[1] - feed.columns[0]) * pixel;
+                let _ = writeln!(
+                    body,
+                    "    feed(arena, read_rect, &Feed {{ input: {}, rows: {:?}, columns: {:?}, offset: {}, bytes: {bytes} }});",
+                    feed.input, feed.rows, feed.columns, feed.offset
+                );
+            }
+            let operator = &firmware.operators[call.operator];
+            if done[call.operator].is_none() {
+                self.operator(call.operator)?;
+                done[call.operator] = Some(());
+            }
+            let lines = self.call(call)?;
+            let _ = writeln!(body, "    // {}: {}\n{lines}", operator.node, plain(&operator.name));
+        }
+        let mut uses = String::new();
+        for kernel in &self.kernels {
+            let _ = writeln!(uses, "use crate::kernels::{kernel}::*;");
+        }
+        Ok(format!(
+            "//! The run, call after call.\n\n#![allow(unused_imports)]\n\n{uses}use crate::{{constants::*, operators::*, Feed, Rect, feed}};\n\n/// One inference.\n#[rustfmt::skip]\npub fn run(arena: &mut Arena, read_rect: &mut dyn FnMut(Rect, &mut [i8])) {{\n{body}}}\n"
+        ))
+    }
+
+    /// What is common to the calls of an operator.
+    fn operator(&mut self, at: usize) -> Result<(), Error> {
+        let operator = &self.firmware.operators[at];
+        let text = match &operator.kind {
+            Kind::Convolution { filter, per_group } => {
+                let points = is_pointwise(filter, *per_group);
+                self.filter(at, filter, points.then_some(*per_group))?
+            }
+            Kind::Depthwise(filter) => self.filter(at, filter, None)?,
+            Kind::Matrix { inputs, outputs, weights, weight_zero, bias, input_zero, requantization, .. } => {
+                let one = Window { kernel: 1, stride: 1, dilation: 1, before: 0, input: 1, output: 1 };
+                let filter = Filter {
+                    rows: one,
+                    columns: one,
+                    in_channels: *inputs,
+                    out_channels: *outputs,
+                    weights: *weights,
+                    bias: *bias,
+                    input_zero: *input_zero,
+                    requantization: requantization.clone(),
+                    sum: None,
+                };
+                self.filter(at, &filter, (*weight_zero == 0).then_some(*inputs))?
+            }
+            Kind::Pool { rows, columns, greatest, range } => {
+                let call = self.firmware.calls.iter().find(|c| c.operator == at);
+                let channels = call.and_then(|c| c.writes.first()).map_or(0, |p| p.pixel);
+                let (rows, columns, range) = (window(rows), window(columns), admitted(range));
+                format!(
+                    "pub static OP{at}: Pool = Pool {{\n    rows: {rows},\n    columns: {columns},\n    channels: {channels},\n    greatest: {greatest},\n    range: {range},\n}};\n"
+                )
+            }
+            Kind::Pair { formula: PairFormula::Sum(s), .. } => format!("pub static OP{at}: Sum = {};\n", sum(s)),
+            Kind::Pair { formula: PairFormula::Product { zeros, output, output_zero, range }, .. } => format!(
+                "pub static OP{at}: Product = Product {{\n    zeros: {zeros:?},\n    output: {},\n    output_zero: {output_zero},\n    range: {},\n}};\n",
+                multiplier(output),
+                admitted(range)
+            ),
+            Kind::Pair { formula: PairFormula::Prelu { zeros, positive, negative, output_zero }, .. } => format!(
+                "pub static OP{at}: Prelu = Prelu {{\n    zeros: {zeros:?},\n    positive: {},\n    negative: {},\n    output_zero: {output_zero},\n}};\n",
+                multiplier(positive),
+                multiplier(negative)
+            ),
+            Kind::Mean { kept, reduced, input_zero, multiplier: m, output_zero, .. } => format!(
+                "pub static OP{at}: Mean = Mean {{\n    kept: &{kept:?},\n    reduced: &{reduced:?},\n    input_zero: {input_zero},\n    multiplier: {},\n    output_zero: {output_zero},\n}};\n",
+                multiplier(m)
+            ),
+            Kind::Softmax { rows, depth, mantissa, left_shift, least_difference } => format!(
+                "pub static OP{at}: Softmax = Softmax {{\n    rows: {rows},\n    depth: {depth},\n    mantissa: {mantissa},\n    left_shift: {left_shift},\n    least_difference: {least_difference},\n}};\n"
+            ),
+            _ => String::new(),
+        };
+        if !text.is_empty() {
+            let _ = writeln!(self.operators, "\n/// Operator {} of the file: {}.\n{text}", operator.node, plain(&operator.name));
+        }
+        Ok(())
+    }
+
+    /// `points`: the weights of an output follow each other, so many, and no tap is on padding.
+    fn filter(&mut self, at: usize, f: &Filter, points: Option<usize>) -> Result<String, Error> {
+        if f.in_channels > usize::from(u16::MAX) || f.out_channels > usize::from(u16::MAX) {
+            return Err(self.fault(format!("{} channels are too many for firmware in Rust", f.in_channels.max(f.out_channels))));
+        }
+        let (bias, zero) = match points {
+            Some(depth) => {
+                // Exact modulo 2^32, as the sums are.
+                let row = |o: usize| self.i8s(f.weights)[o * depth..][..depth].iter().map(|&w| i32::from(w)).sum::<i32>();
+                let bias = |o: usize| self.i32s(f.bias).get(o).copied().unwrap_or(0);
+                let folded = |o: usize| bias(o).wrapping_sub(f.input_zero.wrapping_mul(row(o)));
+                let folded: Vec<i32> = (0..f.out_channels).map(folded).collect();
+                self.biases.push((at, folded));
+                (format!("&B{at}"), 0)
+            }
+            None => match f.bias {
+                Some(id) => (self.constant(id), f.input_zero),
+                None => (format!("&[0; {}]", f.out_channels), f.input_zero),
+            },
+        };
+        let weights = self.constant(f.weights);
+        let requantization = self.requantization(&f.requantization);
+        let mut text = format!(
+            "pub static OP{at}: Filter = Filter {{\n    rows: {},\n    columns: {},\n    in_channels: {},\n    out_channels: {},\n    weights: {weights},\n    bias: {bias},\n    input_zero: {zero},\n    requantization: {requantization},\n}};\n",
+            window(&f.rows),
+            window(&f.columns),
+            f.in_channels,
+            f.out_channels,
+        );
+        if let Some(s) = &f.sum {
+            let _ = writeln!(text, "\n/// The sum that is done with it.\npub static SUM{at}: Sum = {};", sum(s));
+            self.kernel("sum");
+        }
+        Ok(text)
+    }
+
+    fn requantization(&mut self, r: &Requantization) -> String {
+        let (mantissas, shifts) = (self.constant(r.mantissas), self.constant(r.shifts));
+        format!(
+            "Requantization {{\n        mantissas: {mantissas},\n        shifts: {shifts},\n        narrow: {},\n        output_zero: {},\n        range: {},\n    }}",
+            r.narrow,
+            r.output_zero,
+            admitted(&r.range)
+        )
+    }
+
+    /// The lines of a call.
+    fn call(&mut self, call: &Call) -> Result<String, Error> {
+        let at = call.operator;
+        let kind = &self.firmware.operators[at].kind;
+        let arena = |i: usize| match call.reads.get(i) {
+            Some(Operand::Arena(place)) => Ok(*place),
+            _ => Err(self.fault(format!("operator {} reads no arena", self.firmware.operators[at].node))),
+        };
+        let output = call.writes.first().copied();
+        let to = output.map_or(0, |p| p.offset);
+        let pixel = output.map_or(0, |p| p.pixel);
+        let one = |input: Option<Place>| {
+            let output = output.map_or(String::new(), |p| self.place(&p));
+            let input = input.map_or_else(|| self.view(0, 0, 0, 1, 1), |p| self.place(&p));
+            format!(
+                "&Call {{ rows: {:?}, columns: {:?}, input: {input}, output: {output}, scratch: {}, backward: {} }}",
+                call.rows,
+                call.columns,
+                call.scratch.map_or("None".into(), |s| format!("Some({s})")),
+                call.direction == Direction::Backward
+            )
+        };
+        let line = match kind {
+            Kind::Convolution { filter, per_group } => {
+                let input = arena(0)?;
+                let other = filter.sum.as_ref().map(|_| arena(1)).transpose()?.map(|p| self.place(&p));
+                let call = one(Some(input));
+                match (is_pointwise(filter, *per_group), *per_group == filter.in_channels, other) {
+                    (true, _, None) => format!("{}(arena, &OP{at}, {call});", self.kernel("pointwise")),
+                    (true, _, Some(p)) => {
+                        format!("{}(arena, &OP{at}, {call}, &SUM{at}, &{p});", self.kernel("pointwise_sum"))
+                    }
+                    (_, true, None) => format!("{}(arena, &OP{at}, {call});", self.kernel("convolution")),
+                    (_, true, Some(p)) => {
+                        format!("{}(arena, &OP{at}, {call}, &SUM{at}, &{p});", self.kernel("convolution_sum"))
+                    }
+                    (_, false, other) => {
+                        let sum = other.map_or("None".into(), |p| format!("Some((&SUM{at}, &{p}))"));
+                        format!("{}(arena, &OP{at}, {call}, {per_group}, {sum});", self.kernel("grouped"))
+                    }
+                }
+            }
+            Kind::Depthwise(filter) => {
+                let input = arena(0)?;
+                let other = filter.sum.as_ref().map(|_| arena(1)).transpose()?.map(|p| self.place(&p));
+                let call = one(Some(input));
+                match (filter.in_channels == filter.out_channels, other) {
+                    (true, None) => format!("{}(arena, &OP{at}, {call});", self.kernel("depthwise")),
+                    (true, Some(p)) => {
+                        format!("{}(arena, &OP{at}, {call}, &SUM{at}, &{p});", self.kernel("depthwise_sum"))
+                    }
+                    (false, other) => {
+                        let sum = other.map_or("None".into(), |p| format!("Some((&SUM{at}, &{p}))"));
+                        format!("{}(arena, &OP{at}, {call}, {sum});", self.kernel("depthwise_many"))
+                    }
+                }
+            }
+            Kind::Matrix { rows, weight_zero, .. } => {
+                let from = arena(0)?.offset;
+                let (input, output) = (self.view(from, 0, 0, *rows, 1), self.view(to, 0, 0, *rows, 1));
+                let call = format!(
+                    "&Call {{ rows: [0, 1], columns: [0, {rows}], input: {input}, output: {output}, scratch: None, backward: false }}"
+                );
+                match weight_zero {
+                    0 => format!("{}(arena, &OP{at}, {call});", self.kernel("pointwise")),
+                    zero => format!("{}(arena, &OP{at}, {call}, {zero});", self.kernel("matrix")),
+                }
+            }
+            Kind::Pool { .. } => {
+                let call = one(Some(arena(0)?));
+                format!("{}(arena, &OP{at}, {call});", self.kernel("pool"))
+            }
+            Kind::Pair { formula, shape, steps, spatial } => {
+                let call_text = one(None);
+                let operands = self.operands(call, *spatial)?;
+                let pair = format!(
+                    "&Pair {{ shape: &{shape:?}, steps: [&{:?}, &{:?}], operands: {operands} }}",
+                    steps[0], steps[1]
+                );
+                match formula {
+                    PairFormula::Sum(_) => format!("{}(arena, {pair}, {call_text}, &OP{at});", self.kernel("add")),
+                    PairFormula::Product { .. } => {
+                        format!("{}(arena, {pair}, {call_text}, &OP{at});", self.kernel("product"))
+                    }
+                    PairFormula::Prelu { .. } => format!("{}(arena, {pair}, {call_text}, &OP{at});", self.kernel("prelu")),
+                    PairFormula::Maximum => format!("{}(arena, {pair}, {call_text}, true);", self.kernel("extremum")),
+                    PairFormula::Minimum => format!("{}(arena, {pair}, {call_text}, false);", self.kernel("extremum")),
+                }
+            }
+            Kind::Table(id) => {
+                let call = one(Some(arena(0)?));
+                format!("{}(arena, {}, {call}, {pixel});", self.kernel("table"), self.constant(*id))
+            }
+            Kind::Mean { .. } => format!("{}(arena, &OP{at}, {}, {to});", "mean", arena(0)?.offset),
+            Kind::Softmax { .. } => format!("{}(arena, &OP{at}, {}, {to});", "softmax", arena(0)?.offset),
+            Kind::Nearest { rows, columns } => {
+                let call = one(Some(arena(0)?));
+                let (rows, columns) = (self.constant(*rows), self.constant(*columns));
+                format!("{}(arena, {rows}, {columns}, {call}, {pixel});", self.kernel("nearest"))
+            }
+            Kind::Bilinear { rows, columns } => {
+                let call = one(Some(arena(0)?));
+                let (rows, columns) = (self.constant(*rows), self.constant(*columns));
+                format!("{}(arena, {rows}, {columns}, {call}, {pixel});", self.kernel("bilinear"))
+            }
+            Kind::Movement { fill, copies } => return self.movement(call, fill.as_deref(), copies),
+        };
+        match kind {
+            Kind::Mean { .. } => _ = self.kernel("mean"),
+            Kind::Softmax { .. } => _ = self.kernel("softmax"),
+            Kind::Convolution { .. } | Kind::Depthwise(_) | Kind::Matrix { .. } | Kind::Pool { .. } => {
+                self.kernel("filter");
+                self.kernel("fixed_point");
+            }
+            Kind::Pair { .. } => _ = self.kernel("pair"),
+            _ => {}
+        }
+        Ok(format!("    {line}"))
+    }
+
+    /// Where the two operands of a pair come from.
+    fn operands(&mut self, call: &Call, spatial: [bool; 2]) -> Result<String, Error> {
+        let mut texts = Vec::new();
+        for (i, spatial) in spatial.into_iter().enumerate() {
+            texts.push(match call.reads.get(i) {
+                Some(Operand::Arena(p)) if spatial => format!("Operand::Image({}, {})", self.place(p), p.pixel),
+                Some(Operand::Arena(p)) => format!("Operand::Fixed({})", p.offset),
+                Some(Operand::Constant(id)) => format!("Operand::Flash({})", self.constant(*id)),
+                None => return Err(self.fault("an operator of two operands has one")),
+            });
+        }
+        Ok(format!("[{}]", texts.join(", ")))
+    }
+
+    fn movement(&mut self, call: &Call, pattern: Option<&[u8]>, all: &[Copies]) -> Result<String, Error> {
+        let mut lines = Vec::new();
+        if let (Some(pattern), Some(to)) = (pattern, call.writes.first()) {
+            let (kernel, bytes) = (self.kernel("copies"), signed(pattern));
+            let _ = kernel;
+            lines.push(format!("    fill(arena, {}, {}, &{bytes:?});", to.offset, to.bytes()));
+        }
+        for copy in all {
+            let to = call.writes.get(copy.write).map_or(0, |p| p.offset) + copy.to.0;
+            let (data, from) = match call.reads.get(copy.read) {
+                Some(Operand::Arena(p)) => (None, p.offset + copy.from.0),
+                Some(Operand::Constant(id)) => (Some(self.constant(*id)), copy.from.0),
+                None => return Err(self.fault("a copy has no source")),
+            };
+            let bytes = copy.bytes;
+            lines.push(match (data, copy.shape.is_empty()) {
+                (None, true) => format!("    arena.copy_within({from}..{}, {to});", from + bytes),
+                (Some(data), true) => {
+                    let data = data.replace('&', "");
+                    format!("    arena[{to}..{}].copy_from_slice(&{data}[{from}..{}]);", to + bytes, from + bytes)
+                }
+                (data, false) => {
+                    self.kernel("copies");
+                    let op = format!(
+                        "&Copies {{ bytes: {bytes}, shape: &{:?}, from: ({from}, &{:?}), to: ({to}, &{:?}) }}",
+                        copy.shape, copy.from.1, copy.to.1
+                    );
+                    match data {
+                        None => format!("    copies(arena, {op});"),
+                        Some(data) => format!("    copies_of(arena, {data}, {op});"),
+                    }
+                }
+            });
+        }
+        Ok(lines.join("\n"))
+    }
+
+    fn operators_file(&self) -> String {
+        let used = |names: &[&'static str]| names.iter().any(|n| self.operators.contains(&format!(": {n} ")));
+        let mut uses = String::new();
+        for (module, names) in [
+            ("filter", &["Filter", "Requantization", "Window"][..]),
+            ("fixed_point", &["Multiplier", "Range"]),
+            ("sum", &["Sum"]),
+            ("pool", &["Pool"]),
+            ("product", &["Product"]),
+            ("prelu", &["Prelu"]),
+            ("mean", &["Mean"]),
+            ("softmax", &["Softmax"]),
+        ] {
+            let mentioned = names.iter().any(|n| self.operators.contains(&format!("{n} {{")));
+            if used(names) || mentioned {
+                let _ = writeln!(uses, "use crate::kernels::{module}::{{{}}};", names.join(", "));
+            }
+        }
+        format!(
+            "//! What is computed, in numbers.\n\n#![allow(unused_imports)]\n\nuse crate::constants::*;\n{uses}{}",
+            self.operators
+        )
+    }
+
+    fn constants_file(&self) -> String {
+        let mut text = String::from("//! What lies in Flash.\n");
+        for &id in &self.constants {
+            match &self.firmware.constants[id] {
+                Constant::I8(v) => array(&mut text, &format!("C{id}"), "i8", v),
+                // Bytes of any type are moved as i8.
+                Constant::U8(v) => array(&mut text, &format!("C{id}"), "i8", &signed(v)),
+                Constant::U16(v) => array(&mut text, &format!("C{id}"), "u16", v),
+                Constant::I32(v) => array(&mut text, &format!("C{id}"), "i32", v),
+            }
+        }
+        for (at, bias) in &self.biases {
+            array(&mut text, &format!("B{at}"), "i32", bias);
+        }
+        text
+    }
+
+    fn vector(&self, vector: &Vector) -> String {
+        let f = self.firmware;
+        let mut text = format!("//! Inputs of every value, and the outputs that they must give.\n\nuse {}::Model;\n\n", self.name);
+        text.push_str("/// One run.\npub struct Frame {\n");
+        for (i, input) in f.inputs.iter().enumerate() {
+            let _ = writeln!(text, "    /// Input {i}.\n    pub input{i}: [i8; {}],", input.port.bytes);
+        }
+        let _ = writeln!(text, "    /// What must come out.\n    pub outputs: [&'static [i8]; {}],\n}}\n", f.outputs.len());
+        let inputs: Vec<String> = (0..f.inputs.len()).map(|i| format!("&frame.input{i}")).collect();
+        let _ = writeln!(
+            text,
+            "/// Runs the model on a frame.\npub fn run<'m>(model: &'m mut Model, frame: &Frame) -> [&'m [i8]; {}] {{\n    model.run({})\n}}\n",
+            f.outputs.len(),
+            inputs.join(", ")
+        );
+        let section = "#[cfg_attr(target_os = \"none\", link_section = \".vector\")]\n";
+        for (k, frame) in vector.frames.iter().enumerate() {
+            for (i, output) in frame.outputs.iter().enumerate() {
+                text.push_str(section);
+                let _ = writeln!(text, "static OUTPUT{k}_{i}: [i8; {}] = {};", output.len(), wrapped(&signed(output)));
+            }
+        }
+        let _ = writeln!(
+            text,
+            "\n/// Frames, one after the other.\n{section}#[rustfmt::skip]\npub static FRAMES: [Frame; {}] = [",
+            vector.frames.len()
+        );
+        for (k, frame) in vector.frames.iter().enumerate() {
+            text.push_str("    Frame {\n");
+            for (i, input) in frame.inputs.iter().enumerate() {
+                let _ = writeln!(text, "        input{i}: {},", wrapped(&signed(input)));
+            }
+            let outputs: Vec<String> = (0..frame.outputs.len()).map(|i| format!("&OUTPUT{k}_{i}")).collect();
+            let _ = writeln!(text, "        outputs: [{}],\n    }},", outputs.join(", "));
+        }
+        text + "];\n"
+    }
+}
+
+/// One tap without padding, and one group.
+fn is_pointwise(f: &Filter, per_group: usize) -> bool {
+    let inside = |w: &Window| w.kernel == 1 && w.before == 0 && (w.output - 1) * w.stride < w.input;
+    inside(&f.rows) && inside(&f.columns) && per_group == f.in_channels
+}
+
+/// Every number that is a row, a column or a count of them.
+fn coordinates(firmware: &Firmware) -> impl Iterator<Item = usize> + '_ {
+    let place = |p: &Place| [p.rows[1], p.columns[1], p.ring];
+    let calls = firmware.calls.iter().flat_map(move |call| {
+        let reads = call.reads.iter().filter_map(|o| if let Operand::Arena(p) = o { Some(p) } else { None });
+        let places: Vec<usize> = reads.chain(&call.writes).flat_map(place).collect();
+        places.into_iter().chain(call.rows).chain(call.columns)
+    });
+    let along = |w: &Window| [w.kernel, w.stride, w.dilation, w.before, w.input];
+    let operators = firmware.operators.iter().flat_map(move |operator| match &operator.kind {
+        Kind::Convolution { filter: Filter { rows, columns, .. }, .. }
+        | Kind::Depthwise(Filter { rows, columns, .. })
+        | Kind::Pool { rows, columns, .. } => [along(rows), along(columns)].concat(),
+        Kind::Matrix { rows, .. } => vec![*rows],
+        _ => Vec::new(),
+    });
+    calls.chain(operators)
+}
+
+fn window(w: &Window) -> String {
+    let Window { kernel, stride, dilation, before, input, .. } = w;
+    format!("Window {{ kernel: {kernel}, stride: {stride}, dilation: {dilation}, before: {before}, input: {input} }}")
+}
+
+fn multiplier(m: &Multiplier) -> String {
+    format!("Multiplier {{ mantissa: {}, shift: {} }}", m.mantissa, m.shift)
+}
+
+fn admitted(range: &Range) -> String {
+    format!("Range {{ low: {}, high: {} }}", range.low.max(-128), range.high.min(127))
+}
+
+fn sum(s: &Sum) -> String {
+    format!(
+        "Sum {{\n    zeros: {:?},\n    operands: [{}, {}],\n    negative: {},\n    output: {},\n    output_zero: {},\n    range: {},\n    swapped: {},\n}}",
+        s.zeros,
+        multiplier(&s.operands[0]),
+        multiplier(&s.operands[1]),
+        s.sign < 0,
+        multiplier(&s.output),
+        s.output_zero,
+        admitted(&s.range),
+        s.swapped
+    )
+}
+
+fn port(port: &Port) -> String {
+    let (scale, zero_point) = port.affine.map_or((0.0, 0), |a| (a.scale, a.zero_point));
+    format!(
+        "    Port {{\n        name: {:?},\n        shape: &{:?},\n        scale: {scale:?},\n        zero_point: {zero_point},\n        bytes: {},\n    }},\n",
+        port.name, port.shape, port.bytes
+    )
+}
+
+fn signed(bytes: &[u8]) -> Vec<i8> {
+    bytes.iter().map(|&b| b as i8).collect()
+}
+
+/// A constant.
+fn array<T: std::fmt::Display>(text: &mut String, name: &str, kind: &str, values: &[T]) {
+    let _ = writeln!(text, "\n#[rustfmt::skip]\npub static {name}: [{kind}; {}] = {};", values.len(), wrapped(values));
+}
+
+/// An array in lines of at most 120 columns.
+fn wrapped<T: std::fmt::Display>(values: &[T]) -> String {
+    let mut text = String::from("[");
+    let mut column = 120;
+    for value in values {
+        let value = value.to_string();
+        if column + value.len() + 2 > 120 {
+            text.push_str("\n   ");
+            column = 3;
+        }
+        let _ = write!(text, " {value},");
+        column += value.len() + 2;
+    }
+    text + "\n]"
+}
+
+/// Letters, digits and underscores.
+fn crate_name(file: &str) -> String {
+    let stem = std::path::Path::new(file).file_stem().map_or_else(|| "model".into(), |s| s.to_string_lossy().to_lowercase());
+    let name: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    if name.starts_with(|c: char| c.is_ascii_alphabetic()) { name } else { format!("model_{name}") }
+}
+
+/// Without what ends a comment's line.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

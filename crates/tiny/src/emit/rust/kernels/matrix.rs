@@ -1,0 +1,22 @@
+//! FULLY_CONNECTED with weights that have a zero point. Without, it is [`pointwise`](super::pointwise).
+
+use super::filter::Filter;
+use super::place::{Arena, Call};
+
+/// `call.columns` are the rows of the input.
+#[inline(never)]
+pub fn matrix(arena: &mut Arena, op: &Filter, call: &Call, weight_zero: i32) {
+    let [depth, channels] = [op.in_channels, op.out_channels].map(usize::from);
+    call.each_pixel(|y, x| {
+        let from = call.input.at(y, x, depth);
+        let to = call.output.at(y, x, channels);
+        for o in 0..channels {
+            let mut total = op.bias[o];
+            for (&x, &w) in arena[from..from + depth].iter().zip(&op.weights[o * depth..]) {
+                let (x, w) = (i32::from(x) - i32::from(op.input_zero), i32::from(w) - weight_zero);
+                total = total.wrapping_add(x * w);
+            }
+            arena[to + o] = op.requantization.apply(total, o);
+        }
+    });
+}
