@@ -106,8 +106,6 @@ struct Printer<'a> {
     kernels: BTreeSet<&'static str>,
     /// Constants that are printed, by position.
     constants: BTreeSet<ConstantId>,
-    /// Biases with the input's zero point in them, by operator.
-    biases: Vec<(usize, Vec<i32>)>,
     operators: String,
 }
 
@@ -123,7 +121,6 @@ impl<'a> Printer<'a> {
             name: crate_name(&firmware.name),
             kernels: ["place"].into(),
             constants: BTreeSet::new(),
-            biases: Vec::new(),
             operators: String::new(),
         })
     }
@@ -144,17 +141,9 @@ impl<'a> Printer<'a> {
         format!("&C{id}")
     }
 
-    fn i8s(&self, id: ConstantId) -> &[i8] {
-        if let Constant::I8(v) = &self.firmware.constants[id] { v } else { &[] }
-    }
-
-    fn i32s(&self, id: Option<ConstantId>) -> &[i32] {
-        if let Some(Constant::I32(v)) = id.map(|id| &self.firmware.constants[id]) { v } else { &[] }
-    }
-
     fn manifest(&self) -> String {
         format!(
-            "[package]\nname = \"{}\"\nversion = \"0.1.0\"\nedition = \"2021\"\nrust-version = \"1.85\"\npublish = false\n\n[profile.release]\nopt-level = 3\nlto = true\n\n[workspace]\n",
+            "[package]\nname = \"{}\"\nversion = \"0.1.0\"\nedition = \"2021\"\nrust-version = \"1.85\"\npublish = false\n\n[profile.release]\nopt-level = \"s\"\nlto = true\n\n[workspace]\n",
             self.name
         )
     }
@@ -276,12 +265,8 @@ impl<'a> Printer<'a> {
     fn operator(&mut self, at: usize) -> Result<(), Error> {
         let operator = &self.firmware.operators[at];
         let text = match &operator.kind {
-            Kind::Convolution { filter, per_group } => {
-                let points = is_pointwise(filter, *per_group);
-                self.filter(at, filter, points.then_some(*per_group))?
-            }
-            Kind::Depthwise(filter) => self.filter(at, filter, None)?,
-            Kind::Matrix { inputs, outputs, weights, weight_zero, bias, input_zero, requantization, .. } => {
+            Kind::Convolution { filter, .. } | Kind::Depthwise(filter) => self.filter(at, filter)?,
+            Kind::Matrix { inputs, outputs, weights, bias, input_zero, requantization, .. } => {
                 let one = Window { kernel: 1, stride: 1, dilation: 1, before: 0, input: 1, output: 1 };
                 let filter = Filter {
                     rows: one,
@@ -294,7 +279,7 @@ impl<'a> Printer<'a> {
                     requantization: requantization.clone(),
                     sum: None,
                 };
-                self.filter(at, &filter, (*weight_zero == 0).then_some(*inputs))?
+                self.filter(at, &filter)?
             }
             Kind::Pool { rows, columns, greatest, range } => {
                 let call = self.firmware.calls.iter().find(|c| c.operator == at);
@@ -330,34 +315,21 @@ impl<'a> Printer<'a> {
         Ok(())
     }
 
-    /// `points`: the weights of an output follow each other, so many, and no tap is on padding.
-    fn filter(&mut self, at: usize, f: &Filter, points: Option<usize>) -> Result<String, Error> {
+    fn filter(&mut self, at: usize, f: &Filter) -> Result<String, Error> {
         if f.in_channels > usize::from(u16::MAX) || f.out_channels > usize::from(u16::MAX) {
-            return Err(self.fault(format!("{} channels are too many for firmware in Rust", f.in_channels.max(f.out_channels))));
+            let most = f.in_channels.max(f.out_channels);
+            return Err(self.fault(format!("{most} channels are too many for firmware in Rust")));
         }
-        let (bias, zero) = match points {
-            Some(depth) => {
-                // Exact modulo 2^32, as the sums are.
-                let row = |o: usize| self.i8s(f.weights)[o * depth..][..depth].iter().map(|&w| i32::from(w)).sum::<i32>();
-                let bias = |o: usize| self.i32s(f.bias).get(o).copied().unwrap_or(0);
-                let folded = |o: usize| bias(o).wrapping_sub(f.input_zero.wrapping_mul(row(o)));
-                let folded: Vec<i32> = (0..f.out_channels).map(folded).collect();
-                self.biases.push((at, folded));
-                (format!("&B{at}"), 0)
-            }
-            None => match f.bias {
-                Some(id) => (self.constant(id), f.input_zero),
-                None => (format!("&[0; {}]", f.out_channels), f.input_zero),
-            },
-        };
+        let bias = f.bias.map_or_else(|| "&[]".into(), |id| self.constant(id));
         let weights = self.constant(f.weights);
         let requantization = self.requantization(&f.requantization);
         let mut text = format!(
-            "pub static OP{at}: Filter = Filter {{\n    rows: {},\n    columns: {},\n    in_channels: {},\n    out_channels: {},\n    weights: {weights},\n    bias: {bias},\n    input_zero: {zero},\n    requantization: {requantization},\n}};\n",
+            "pub static OP{at}: Filter = Filter {{\n    rows: {},\n    columns: {},\n    in_channels: {},\n    out_channels: {},\n    weights: {weights},\n    bias: {bias},\n    input_zero: {},\n    requantization: {requantization},\n}};\n",
             window(&f.rows),
             window(&f.columns),
             f.in_channels,
             f.out_channels,
+            f.input_zero,
         );
         if let Some(s) = &f.sum {
             let _ = writeln!(text, "\n/// The sum that is done with it.\npub static SUM{at}: Sum = {};", sum(s));
@@ -581,9 +553,6 @@ impl<'a> Printer<'a> {
                 Constant::U16(v) => array(&mut text, &format!("C{id}"), "u16", v),
                 Constant::I32(v) => array(&mut text, &format!("C{id}"), "i32", v),
             }
-        }
-        for (at, bias) in &self.biases {
-            array(&mut text, &format!("B{at}"), "i32", bias);
         }
         text
     }

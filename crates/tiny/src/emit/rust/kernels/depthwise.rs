@@ -1,6 +1,6 @@
 //! DEPTHWISE_CONV_2D with one output for each input channel, four channels at a time.
 
-use super::filter::Filter;
+use super::filter::{Filter, Taps};
 use super::place::{Arena, Call, settle};
 
 /// Channel by channel.
@@ -20,48 +20,47 @@ pub fn convolve_depths(
     let channels = op.out_channels as usize;
     call.each_pixel(|y, x| {
         let target = call.target(y, x, channels);
-        call.each_block(channels, |c, four| {
-            if four {
-                let values = pixel_of::<4>(arena, op, call, y, x, c);
-                let values = [0, 1, 2, 3].map(|i| finish(arena, y, x, c + i, values[i]));
-                arena[target[0] + c..][..4].copy_from_slice(&values);
-            } else {
-                let [value] = pixel_of::<1>(arena, op, call, y, x, c);
-                arena[target[0] + c] = finish(arena, y, x, c, value);
+        let taps = Taps::new(op, &call.input, y, x);
+        call.each_block(channels, |c, count| {
+            let sums = match count {
+                4 => block::<4>(arena, op, call, &taps, c),
+                _ => {
+                    let [sum] = block::<1>(arena, op, call, &taps, c);
+                    [sum, 0, 0, 0]
+                }
+            };
+            let values = op.requantization.block(sums, c, count);
+            let mut finished = [0; 4];
+            for i in 0..count {
+                finished[i] = finish(arena, y, x, c + i, values[i]);
             }
+            arena[target[0] + c..][..count].copy_from_slice(&finished[..count]);
         });
         settle(arena, target, channels);
     });
 }
 
-/// Channels `c..c + N` of one pixel.
-#[inline(always)]
-fn pixel_of<const N: usize>(arena: &Arena, op: &Filter, call: &Call, y: usize, x: usize, c: usize) -> [i8; N] {
+/// The sums of channels `c..c + N` of one pixel.
+#[inline(never)]
+fn block<const N: usize>(arena: &Arena, op: &Filter, call: &Call, taps: &Taps, c: usize) -> [i32; N] {
     let channels = op.out_channels as usize;
-    let [top, bottom] = op.rows.taps(y);
-    let [left, right] = op.columns.taps(x);
     let zero = i32::from(op.input_zero);
     let step = op.columns.dilation as usize * channels;
+    let [left, right] = taps.columns;
+    let biases = op.biases(c, N);
     let mut sums = [0; N];
-    sums.copy_from_slice(&op.bias[c..c + N]);
-    for ky in top..bottom {
-        if left == right {
-            break;
-        }
-        let from = c + call.input.at(op.rows.position(y, ky), op.columns.position(x, left), channels);
-        let first = c + (ky * op.columns.kernel as usize + left) * channels;
-        // Slices that end with the last tap: the checks of their ends go out of the loop.
-        let x = &arena[from..from + (right - left - 1) * step + N];
-        let w = &op.weights[first..first + (right - left - 1) * channels + N];
-        for (x, w) in x.chunks(step).zip(w.chunks(channels)) {
+    sums.copy_from_slice(&biases[..N]);
+    taps.each_row(op, &call.input, |ky, from| {
+        let x = &arena[from + c..];
+        let w = &op.weights[(ky * op.columns.kernel as usize + left) * channels + c..];
+        for tap in 0..right - left {
+            let (Some(x), Some(w)) = (x[tap * step..].first_chunk::<N>(), w[tap * channels..].first_chunk::<N>()) else {
+                return;
+            };
             for n in 0..N {
-                sums[n] += (i32::from(x[n]) - zero) * i32::from(w[n]);
+                sums[n] = sums[n].wrapping_add((i32::from(x[n]) - zero) * i32::from(w[n]));
             }
         }
-    }
-    let mut values = [0; N];
-    for (n, value) in values.iter_mut().enumerate() {
-        *value = op.requantization.apply(sums[n], c + n);
-    }
-    values
+    });
+    sums
 }

@@ -1,6 +1,6 @@
 //! DEPTHWISE_CONV_2D with several outputs for each input channel, and the ADD after it if there is one.
 
-use super::filter::Filter;
+use super::filter::{Filter, Taps};
 use super::place::{Arena, Call, Place, settle};
 use super::sum::Sum;
 
@@ -13,18 +13,18 @@ pub fn depthwise_many(arena: &mut Arena, op: &Filter, call: &Call, sum: Option<(
     let zero = i32::from(op.input_zero);
     call.each_pixel(|y, x| {
         let target = call.target(y, x, channels);
-        let [top, bottom] = op.rows.taps(y);
-        let [left, right] = op.columns.taps(x);
+        let taps = Taps::new(op, &call.input, y, x);
+        let [left, right] = taps.columns;
         for i in 0..channels {
             let o = if call.backward { channels - 1 - i } else { i };
-            let mut total = op.bias[o];
-            for ky in top..bottom {
+            let [mut total, ..] = op.biases(o, 1);
+            let weight = |ky: usize, kx: usize| i32::from(op.weights[(ky * width + kx) * channels + o]);
+            taps.each_row(op, &call.input, |ky, from| {
                 for kx in left..right {
-                    let from = call.input.at(op.rows.position(y, ky), op.columns.position(x, kx), depth);
-                    let weight = op.weights[(ky * width + kx) * channels + o];
-                    total += (i32::from(arena[from + o / many]) - zero) * i32::from(weight);
+                    let from = from + (kx - left) * op.columns.dilation as usize * depth + o / many;
+                    total = total.wrapping_add((i32::from(arena[from]) - zero) * weight(ky, kx));
                 }
-            }
+            });
             let value = op.requantization.apply(total, o);
             arena[target[0] + o] = match sum {
                 Some((sum, other)) => sum.with(value, arena[other.at(y, x, channels) + o]),

@@ -1,6 +1,6 @@
 //! CONV_2D of several groups, one output channel at a time, and the ADD after it if there is one.
 
-use super::filter::{Filter, add_dots};
+use super::filter::{Filter, Taps, add_one};
 use super::place::{Arena, Call, Place, settle};
 use super::sum::Sum;
 
@@ -10,23 +10,21 @@ pub fn grouped(arena: &mut Arena, op: &Filter, call: &Call, per_group: usize, su
     let [depth, channels] = [op.in_channels, op.out_channels].map(usize::from);
     let outputs = channels / (depth / per_group);
     let width = op.columns.kernel as usize;
-    let zero = op.input_zero.into();
     call.each_pixel(|y, x| {
         let target = call.target(y, x, channels);
-        let [top, bottom] = op.rows.taps(y);
-        let [left, right] = op.columns.taps(x);
+        let taps = Taps::new(op, &call.input, y, x);
+        let [left, right] = taps.columns;
         for i in 0..channels {
             let o = if call.backward { channels - 1 - i } else { i };
-            let mut total = [op.bias[o]];
-            for ky in top..bottom {
+            let [mut total, ..] = op.biases(o, 1);
+            let row = |ky: usize, kx: usize| ((o * op.rows.kernel as usize + ky) * width + kx) * per_group;
+            taps.each_row(op, &call.input, |ky, from| {
                 for kx in left..right {
-                    let from = call.input.at(op.rows.position(y, ky), op.columns.position(x, kx), depth);
-                    let from = from + o / outputs * per_group;
-                    let row = ((o * op.rows.kernel as usize + ky) * width + kx) * per_group;
-                    add_dots(&mut total, &arena[from..from + per_group], zero, [&op.weights[row..]]);
+                    let from = from + (kx - left) * op.columns.dilation as usize * depth + o / outputs * per_group;
+                    add_one(&mut total, &arena[from..from + per_group], op.input_zero.into(), &op.weights[row(ky, kx)..]);
                 }
-            }
-            let value = op.requantization.apply(total[0], o);
+            });
+            let value = op.requantization.apply(total, o);
             arena[target[0] + o] = match sum {
                 Some((sum, other)) => sum.with(value, arena[other.at(y, x, channels) + o]),
                 None => value,

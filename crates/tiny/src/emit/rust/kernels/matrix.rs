@@ -11,10 +11,10 @@ pub fn matrix(arena: &mut Arena, op: &Filter, call: &Call, weight_zero: i32) {
         let from = call.input.at(y, x, depth);
         let to = call.output.at(y, x, channels);
         for o in 0..channels {
-            let mut total = op.bias[o];
+            let [mut total, ..] = op.biases(o, 1);
             for (&x, &w) in arena[from..from + depth].iter().zip(&op.weights[o * depth..]) {
-                let (x, w) = (i32::from(x) - i32::from(op.input_zero), i32::from(w) - weight_zero);
-                total = total.wrapping_add(x * w);
+                let x = i32::from(x) - i32::from(op.input_zero);
+                total = total.wrapping_add(x * (i32::from(w) - weight_zero));
             }
             arena[to + o] = op.requantization.apply(total, o);
         }

@@ -59,18 +59,18 @@ impl Call {
         }
     }
 
-    /// Calls `compute(first channel, whether there are four)` for blocks of four channels and the rest one by one, in
-    /// order. A block is read before it is written.
+    /// Calls `compute(first channel, how many)` for blocks of four channels and the rest one by one, in order. A block is
+    /// read before it is written.
     #[inline(always)]
-    pub fn each_block(&self, channels: usize, mut compute: impl FnMut(usize, bool)) {
+    pub fn each_block(&self, channels: usize, mut compute: impl FnMut(usize, usize)) {
         let fours = channels / 4;
         let steps = fours + channels % 4;
         for i in 0..steps {
             let i = if self.backward { steps - 1 - i } else { i };
             if i < fours {
-                compute(4 * i, true);
+                compute(4 * i, 4);
             } else {
-                compute(3 * fours + i, false);
+                compute(3 * fours + i, 1);
             }
         }
     }

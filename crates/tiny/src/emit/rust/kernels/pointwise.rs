@@ -1,8 +1,6 @@
 //! CONV_2D of one tap without padding, and FULLY_CONNECTED: four output channels at a time.
-//!
-//! The bias holds −zero · Σ weights, so that the zero point of the input is nowhere else.
 
-use super::filter::{Filter, add_dots};
+use super::filter::{Filter, add_four, add_one};
 use super::place::{Arena, Call, settle};
 
 /// A convolution of one tap.
@@ -23,33 +21,21 @@ pub fn convolve_points(
     call.each_pixel(|y, x| {
         let target = call.target(y, x, channels);
         let from = call.input.at(y * op.rows.stride as usize, x * op.columns.stride as usize, depth);
-        call.each_block(channels, |o, four| {
-            if four {
-                let values = dots::<4>(&arena[from..from + depth], op, o);
-                let values = [0, 1, 2, 3].map(|i| finish(arena, y, x, o + i, values[i]));
-                arena[target[0] + o..][..4].copy_from_slice(&values);
+        call.each_block(channels, |o, count| {
+            let mut sums = op.biases(o, count);
+            let pixel = &arena[from..from + depth];
+            if count == 4 {
+                add_four(&mut sums, pixel, op.input_zero.into(), &op.weights[o * depth..], depth);
             } else {
-                let [value] = dots::<1>(&arena[from..from + depth], op, o);
-                arena[target[0] + o] = finish(arena, y, x, o, value);
+                add_one(&mut sums[0], pixel, op.input_zero.into(), &op.weights[o * depth..]);
             }
+            let values = op.requantization.block(sums, o, count);
+            let mut finished = [0; 4];
+            for i in 0..count {
+                finished[i] = finish(arena, y, x, o + i, values[i]);
+            }
+            arena[target[0] + o..][..count].copy_from_slice(&finished[..count]);
         });
         settle(arena, target, channels);
     });
-}
-
-/// Channels `o..o + N` of one pixel.
-#[inline(always)]
-fn dots<const N: usize>(x: &[i8], op: &Filter, o: usize) -> [i8; N] {
-    let mut sums = [0; N];
-    sums.copy_from_slice(&op.bias[o..o + N]);
-    let mut rows = [&op.weights[..0]; N];
-    for (n, row) in rows.iter_mut().enumerate() {
-        *row = &op.weights[(o + n) * x.len()..];
-    }
-    add_dots(&mut sums, x, 0, rows);
-    let mut values = [0; N];
-    for (n, value) in values.iter_mut().enumerate() {
-        *value = op.requantization.apply(sums[n], o + n);
-    }
-    values
 }

@@ -26,6 +26,7 @@ pub struct Softmax {
 
 impl Softmax {
     /// e^(x − greatest), or nothing.
+    #[inline(never)]
     fn exponential(&self, x: i8, greatest: i32) -> Option<i32> {
         let difference = i32::from(x) - greatest;
         let scaled = (i64::from(difference) << self.left_shift) as i32;
@@ -56,6 +57,7 @@ pub fn softmax(arena: &mut Arena, op: &Softmax, from: usize, to: usize) {
 }
 
 /// e^a for a ≤ 0 in Q5.26, as Q0.31.
+#[inline(never)]
 fn exp_of_negative(a: i32) -> i32 {
     /// (bit of the multiple of ¼, e^−value of the bit in Q0.31).
     const FACTORS: [(u32, i32); 7] = [
