@@ -5,6 +5,7 @@ use tersor_data::shared;
 use tersor_data::testing::{Failure, Skip, Trials};
 use tersor_network::Network;
 use tersor_tiny::emit::firmware::{Constant, Firmware, Kind, Operand};
+use tersor_tiny::emit::{Target, emit, verify};
 use tersor_tiny::plan::{self, InputMode, Plan, Search};
 use tersor_tiny::{inspect, network};
 
@@ -25,7 +26,11 @@ fn main() {
         let file = format!("tiny/{name}.tflite");
         trials = trials
             .needs(&[&file])
-            .test(&format!("{name}_is_a_program_by_layers"), move || by_layers(&shared_network(name)?));
+            .test(&format!("{name}_is_a_program_by_layers"), move || by_layers(&shared_network(name)?))
+            .test(&format!("{name}_in_c_gives_the_same_bits"), move || {
+                let network = shared_network(name)?;
+                verified(&network, &plan::layers(&network, 4)?, Target::C, &format!("c-{name}"))
+            });
         // Matrix products alone have no parts.
         if name != "autoencoder_ad_int8" {
             trials = trials.test(&format!("{name}_is_a_program_in_parts"), move || in_parts(&shared_network(name)?));
@@ -115,4 +120,32 @@ fn in_parts(network: &Network) -> Result {
         }
     }
     Ok(())
+}
+
+/// Written, compiled and run wherever this machine can; skipped where it can nowhere.
+fn verified(network: &Network, plan: &Plan, target: Target, name: &str) -> Result {
+    let emission = emit(network, plan, target)?;
+    // Kept for whoever wants to look: TERSOR_TEST_EMIT names a folder.
+    let temporary = tempfile::tempdir()?;
+    let kept = std::env::var_os("TERSOR_TEST_EMIT").map(|folder| std::path::PathBuf::from(folder).join(name));
+    let folder = kept.unwrap_or_else(|| temporary.path().into());
+    emission.write(&folder)?;
+    let runs = verify::verify(&emission, &folder)?;
+    let mut missing = Vec::new();
+    for run in &runs {
+        if std::env::var_os("TERSOR_TEST_SHOW").is_some() {
+            println!("{name}: {run:?}");
+        }
+        if let Some(wrong) = &run.wrong {
+            return Err(format!("{}: {wrong}", run.place).into());
+        }
+        missing.extend(run.missing.as_ref().map(|what| format!("{}: {what}", run.place)));
+        if let Some(arena) = run.arena_bytes {
+            assert_eq!(arena, plan.peak_bytes as u64, "{}", run.place);
+        }
+        if let (Some(code), Some(constants)) = (run.code_bytes, run.constant_bytes) {
+            assert!(code + constants <= plan.flash_bytes + 24 * 1024, "{}: {code} + {constants}", run.place);
+        }
+    }
+    if missing.is_empty() { Ok(()) } else { Err(Skip(missing.join("; ")).into()) }
 }

@@ -31,7 +31,7 @@ use tersor_network::{Network, TensorId};
 
 use crate::error::Error;
 use crate::plan::arena::Executor;
-use crate::plan::{Direction, Plan};
+use crate::plan::{Direction, InputMode, Plan};
 
 /// A program, in numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +40,8 @@ pub struct Firmware {
     pub name: String,
     /// Bytes of the arena: the plan's peak.
     pub arena_bytes: usize,
+    /// The caller holds the inputs, and is asked for the rows and columns of every [`Feed`]; else a feed is a copy.
+    pub streamed: bool,
     /// What the caller gives, in the network's order.
     pub inputs: Vec<Input>,
     /// What the caller gets, in the network's order.
@@ -561,6 +563,7 @@ impl Builder<'_> {
         Ok(Firmware {
             name: self.network.name.clone(),
             arena_bytes: plan.peak_bytes,
+            streamed: plan.input == InputMode::Streamed,
             inputs,
             outputs,
             variables,
