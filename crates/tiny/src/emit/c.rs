@@ -20,9 +20,10 @@ use crate::error::Error;
 use crate::plan::Direction;
 
 /// The sources of the kernels, in the order in which they build on each other.
-const KERNELS: [(&str, &str); 15] = [
+const KERNELS: [(&str, &str); 16] = [
     ("arithmetic", include_str!("c/arithmetic.h")),
     ("sum", include_str!("c/sum.h")),
+    ("window", include_str!("c/window.h")),
     ("filter", include_str!("c/filter.h")),
     ("dot", include_str!("c/dot.h")),
     ("convolution", include_str!("c/convolution.h")),
@@ -347,7 +348,7 @@ impl<'f> Printer<'f> {
                 );
             }
             Kind::Pool { rows, columns, greatest, range } => {
-                self.used.extend(["filter", "pool"]);
+                self.used.extend(["window", "pool"]);
                 let channels = self.call_of(o).writes[0].pixel;
                 for value in
                     [rows.input, columns.input, channels, rows.kernel, columns.kernel, rows.stride, columns.stride]
@@ -437,8 +438,7 @@ impl<'f> Printer<'f> {
     }
 
     fn filter(&mut self, o: usize, node: usize, f: &Filter, per_group: usize) -> Result<(), Error> {
-        self.used.insert("filter");
-        self.used.insert("sum");
+        self.used.extend(["sum", "window", "filter"]);
         self.kernel_rows = self.kernel_rows.max(f.rows.kernel);
         let [weights, bias, mantissas, shifts] = self.parameters(node, f.weights, f.bias, &f.requantization);
         let sum = match &f.sum {

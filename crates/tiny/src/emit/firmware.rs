@@ -5,7 +5,7 @@
 //!
 //! **An image in the arena.** A [`Place`] holds the rows and columns of an image that a piece of the plan holds, `ring`
 //! rows at once: pixel (`y`, `x`) lies at `offset + ((y − rows[0]) mod ring · (columns[1] − columns[0]) + x − columns[0])
-//! · pixel`. A tensor that is no image is one pixel. Only [`Kind::Convolution`], [`Kind::Depthwise`], [`Kind::Pool`],
+//! · pixel`. A tensor that is no image is one pixel; so is every tensor of a pair or table that is computed at once. Only [`Kind::Convolution`], [`Kind::Depthwise`], [`Kind::Pool`],
 //! [`Kind::Pair`], [`Kind::Table`] and [`Kind::Nearest`] see parts and rings; what the other kinds read and write is whole,
 //! and lies in one run of bytes from `offset`.
 //!
@@ -545,7 +545,12 @@ impl Builder<'_> {
                 feeds,
             };
             self.check(&operators[*operator], &call)?;
-            calls.extend(self.per_image(call, *images)?);
+            let elements = matches!(operators[*operator].kind, Kind::Pair { .. } | Kind::Table(_));
+            calls.extend(if elements && bound.is_whole(at) {
+                vec![as_one_pixel(call)]
+            } else {
+                self.per_image(call, *images)?
+            });
         }
         let inputs = (0..self.network.main().inputs.len()).map(|i| self.input(i)).collect::<Result<_, _>>()?;
         let outputs = (0..self.network.main().outputs.len()).map(|i| self.output(i)).collect::<Result<_, _>>()?;
@@ -852,7 +857,7 @@ impl Builder<'_> {
                 | Kind::Pair { .. }
                 | Kind::Table(_)
                 | Kind::Nearest { .. }
-        );
+        ) && !self.bound.is_whole(call.step);
         let places = call.reads.iter().filter_map(|o| if let Operand::Arena(p) = o { Some(p) } else { None });
         let all = places.chain(&call.writes).all(Place::is_whole);
         if parts || all { Ok(()) } else { Err(self.fault(operator.node, "reads or writes a part of a tensor")) }
@@ -917,6 +922,20 @@ impl Builder<'_> {
         let whole = place.is_whole() && place.bytes() == port.bytes;
         if whole { Ok(Output { port, offset: place.offset }) } else { Err(fault("is not whole at the end")) }
     }
+}
+
+/// A call that goes over all elements at once: every tensor is one pixel.
+fn as_one_pixel(call: Call) -> Call {
+    let one = |place: Place| {
+        let pixel = place.bytes();
+        Place { offset: place.offset, rows: [0, 1], columns: [0, 1], ring: 1, pixel }
+    };
+    let reads = call.reads.iter().map(|&read| match read {
+        Operand::Arena(place) => Operand::Arena(one(place)),
+        constant => constant,
+    });
+    let (reads, writes) = (reads.collect(), call.writes.iter().map(|&place| one(place)).collect());
+    Call { rows: [0, 1], columns: [0, 1], reads, writes, ..call }
 }
 
 /// MEAN, by the axes that stay and those that do not.

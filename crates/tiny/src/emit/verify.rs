@@ -66,6 +66,9 @@ const STACK: usize = 16 << 10;
 /// Warnings are errors.
 const STRICT: [&str; 6] = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror"];
 
+/// What is not used is not linked.
+const SECTIONS: [&str; 2] = ["-ffunction-sections", "-fdata-sections"];
+
 /// The longest that a program may run.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -225,9 +228,7 @@ fn chip_flags(chip: &Chip) -> Vec<String> {
 /// How a program for a chip is put together.
 fn link_flags(chip: &Chip) -> Vec<String> {
     let script = format!("{}.ld", chip.name);
-    ["-ffunction-sections", "-fdata-sections", "-nostartfiles", "-specs=nano.specs", "-Wl,--gc-sections", "-T", &script]
-        .map(String::from)
-        .to_vec()
+    ["-nostartfiles", "-specs=nano.specs", "-Wl,--gc-sections", "-T", &script].map(String::from).to_vec()
 }
 
 fn on_chip(folder: &Path, chip: &Chip) -> Result<Run, Obstacle> {
@@ -235,7 +236,7 @@ fn on_chip(folder: &Path, chip: &Chip) -> Result<Run, Obstacle> {
     let flags = chip_flags(chip);
     let strict: Vec<&str> = STRICT.into_iter().chain(flags.iter().map(String::as_str)).collect();
     let object = format!("build/model-{}.o", chip.name);
-    tool(folder, GCC, &[&strict[..], &["-c", "model.c", "-o", &object]].concat())?;
+    tool(folder, GCC, &[&strict[..], &SECTIONS, &["-c", "model.c", "-o", &object]].concat())?;
     let sections = tool(folder, "arm-none-eabi-size", &["-A", &object])?;
     let of = |prefix: &str| -> u64 {
         let sizes = sections.lines().filter(|line| line.starts_with(prefix));
@@ -246,7 +247,7 @@ fn on_chip(folder: &Path, chip: &Chip) -> Result<Run, Obstacle> {
     let program = |main: &str| -> Result<String, Obstacle> {
         let out = format!("build/{main}-{}.elf", chip.name);
         let source = format!("{main}.c");
-        tool(folder, GCC, &[&strict[..], &["model.c", &source, "startup.c", "-o", &out], &link].concat())?;
+        tool(folder, GCC, &[&strict[..], &SECTIONS, &[&object, &source, "startup.c", "-o", &out], &link].concat())?;
         Ok(out)
     };
     let (check, example) = (program("check")?, program("example")?);
@@ -315,7 +316,8 @@ pub(super) fn makefile() -> String {
     );
     for chip in &CHIPS {
         let (name, machine) = (chip.name, chip.machine);
-        let (flags, link) = (chip_flags(chip).join(" "), link_flags(chip).join(" "));
+        let flags = [chip_flags(chip), SECTIONS.map(String::from).to_vec()].concat().join(" ");
+        let link = link_flags(chip).join(" ");
         let _ = write!(
             text,
             "\nbuild/%-{name}.elf: model.c %.c startup.c model.h kernels.h\n\tmkdir -p build\n\t$(ARM) $(STRICT) {flags} model.c $*.c startup.c -o $@ {link}\n\ncheck-{name}: build/check-{name}.elf\n\tqemu-system-arm -M {machine} -display none -monitor none -serial none -icount shift=0 \\\n\t\t-semihosting-config enable=on,target=native -kernel $<\n\n.PHONY: check-{name}\n"

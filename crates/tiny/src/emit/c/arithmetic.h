@@ -116,7 +116,7 @@ BODY int32_t divide_by_pot(int32_t x, int32_t exponent)
 }
 
 /* Any x, any shift in [-31, 30]. */
-static int32_t scaled_any(int32_t x, int32_t mantissa, int32_t shift)
+static inline int32_t scaled_any(int32_t x, int32_t mantissa, int32_t shift)
 {
     int32_t left = shift > 0 ? (int32_t)((uint32_t)x << shift) : x;
     return divide_by_pot(high_mul(left, mantissa), shift < 0 ? -shift : 0);

@@ -6,7 +6,7 @@ struct sum {
     int32_t sign, output_zero, low, high;
 };
 
-static int32_t sum_of(const struct sum *s, int32_t a, int32_t b)
+static inline int32_t sum_of(const struct sum *s, int32_t a, int32_t b)
 {
     int32_t x = scaled_any((a - s->zeros[0]) * (1 << 20), s->operands[0].mantissa, s->operands[0].shift);
     int32_t y = scaled_any((b - s->zeros[1]) * (1 << 20), s->operands[1].mantissa, s->operands[1].shift);
