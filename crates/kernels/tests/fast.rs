@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use tersor_kernels::int8::fast::{
-    Convolution, Depthwise, Image, ImageMut, Isa, Pairwise, Region, Scratch, flip, quantize,
+    Convolution, Depthwise, Image, ImageMut, Isa, Pairwise, Pool, Pooling, Region, Scratch, channel_sums, flip,
+    quantize,
 };
 use tersor_kernels::int8::{self, Affine, Binary, Multiplier, Range, Requantization, Rounding};
 use tersor_kernels::layout::Broadcast;
@@ -99,33 +100,44 @@ fn part(length: usize, at: [usize; 2]) -> std::ops::Range<usize> {
     start..(start + 1 + at[1] % 8).min(length)
 }
 
-/// Runs `fast` on the whole image, and on a part of it into memory that holds just that part.
+/// Input positions from the first tap to the last of some outputs; any one position if all are padding.
+fn under(w: &Window, outputs: std::ops::Range<usize>) -> std::ops::Range<usize> {
+    let taps = outputs.flat_map(|o| w.taps(o).map(move |k| w.position(o, k)));
+    let (first, last) = taps.fold((w.input, 0), |(first, last), at| (first.min(at), last.max(at)));
+    if first > last { 0..1 } else { first..last + 1 }
+}
+
+/// The pixels of `region` alone.
+fn cropped(image: &[u8], width: usize, channels: usize, region: &Region) -> Vec<u8> {
+    let row = |y: usize| &image[(y * width + region.columns.start) * channels..][..region.columns.len() * channels];
+    region.rows.clone().flat_map(row).copied().collect()
+}
+
+/// Runs `fast` on the whole image, and on the part that a part of the output needs, into memory that holds just that.
 fn check(
-    c: &int8::Convolution,
+    [v, h]: [&Window; 2],
+    [ins, outs]: [usize; 2],
     input: &[i8],
     expected: &[i8],
     at: [[usize; 2]; 2],
     fast: &dyn Fn(&Image, &mut ImageMut, &Region, &mut Scratch),
 ) -> Result<(), TestCaseError> {
-    let (v, h) = (&c.vertical, &c.horizontal);
-    let bytes = flipped(input);
-    let image = Image::new(Region::whole(v.input, h.input), v.input, c.in_channels, &bytes);
+    let (bytes, expected) = (flipped(input), flipped(expected));
+    let image = Image::new(Region::whole(v.input, h.input), v.input, ins, &bytes);
     let whole = Region::whole(v.output, h.output);
-    let mut out = vec![0x55; v.output * h.output * c.out_channels];
+    let mut out = vec![0x55; v.output * h.output * outs];
     let mut scratch = Scratch::default();
-    fast(&image, &mut ImageMut::new(whole.clone(), v.output, c.out_channels, &mut out), &whole, &mut scratch);
-    prop_assert_eq!(&out, &flipped(expected));
+    fast(&image, &mut ImageMut::new(whole.clone(), v.output, outs, &mut out), &whole, &mut scratch);
+    prop_assert_eq!(&out, &expected);
 
     let region = Region { rows: part(v.output, at[0]), columns: part(h.output, at[1]) };
-    let mut out = vec![0x55; region.rows.len() * region.columns.len() * c.out_channels];
-    let mut piece = ImageMut::new(region.clone(), region.rows.len(), c.out_channels, &mut out);
+    let needed = Region { rows: under(v, region.rows.clone()), columns: under(h, region.columns.clone()) };
+    let bytes = cropped(&bytes, h.input, ins, &needed);
+    let image = Image::new(needed.clone(), needed.rows.len(), ins, &bytes);
+    let mut out = vec![0x55; region.rows.len() * region.columns.len() * outs];
+    let mut piece = ImageMut::new(region.clone(), region.rows.len(), outs, &mut out);
     fast(&image, &mut piece, &region, &mut scratch);
-    let expected = flipped(expected);
-    let width = region.columns.len() * c.out_channels;
-    for (row, y) in out.chunks(width).zip(region.rows) {
-        let from = (y * h.output + region.columns.start) * c.out_channels;
-        prop_assert_eq!(row, &expected[from..from + width]);
-    }
+    prop_assert_eq!(out, cropped(&expected, h.output, outs, &region));
     Ok(())
 }
 
@@ -144,7 +156,9 @@ proptest! {
         int8::conv2d(&c, &input, &mut expected);
         for isa in Isa::available() {
             let fast = Convolution::new(&c, isa).expect("nothing here overflows");
-            check(&c, &input, &expected, at, &|x, y, region, scratch| fast.apply(x, y, region, scratch))?;
+            check([&v, &h], [c.in_channels, c.out_channels], &input, &expected, at, &|x, y, region, scratch| {
+                fast.apply(x, y, region, scratch);
+            })?;
         }
     }
 
@@ -163,7 +177,9 @@ proptest! {
         int8::conv2d(&c, &input, &mut expected);
         for isa in Isa::available() {
             let fast = Convolution::new(&c, isa).expect("nothing here overflows");
-            check(&c, &input, &expected, at, &|x, y, region, scratch| fast.apply(x, y, region, scratch))?;
+            check([&v, &h], [c.in_channels, c.out_channels], &input, &expected, at, &|x, y, region, scratch| {
+                fast.apply(x, y, region, scratch);
+            })?;
         }
     }
 
@@ -178,7 +194,43 @@ proptest! {
         int8::depthwise_conv2d(&c, &input, &mut expected);
         for isa in Isa::available() {
             let fast = Depthwise::new(&c, isa).expect("nothing here overflows");
-            check(&c, &input, &expected, at, &|x, y, region, scratch| fast.apply(x, y, region, scratch))?;
+            check([&v, &h], [c.in_channels, c.out_channels], &input, &expected, at, &|x, y, region, scratch| {
+                fast.apply(x, y, region, scratch);
+            })?;
+        }
+    }
+
+    #[test]
+    fn pools_equal_the_reference(
+        v in window(30), h in window(30), channels in 1usize..40, greatest: bool, low in -128i32..0, high in 0i32..128,
+        seed: u64, at in [[0usize..99, 0usize..99], [0usize..99, 0usize..99]],
+    ) {
+        let (v, h) = (Window { dilation: 1, ..v }, Window { dilation: 1, ..h });
+        let on_padding = |w: &Window| (0..w.output).any(|o| w.taps(o).is_empty());
+        if on_padding(&v) || on_padding(&h) {
+            return Ok(());
+        }
+        let range = Range { low, high };
+        let input = Random(seed).bytes(v.input * h.input * channels);
+        let mut expected = vec![0; v.output * h.output * channels];
+        let (reference, pooling): (fn(&Window, &Window, usize, Range, &[i8], &mut [i8]), _) =
+            if greatest { (int8::max_pool, Pooling::Max) } else { (int8::average_pool, Pooling::Average) };
+        reference(&v, &h, channels, range, &input, &mut expected);
+        for isa in Isa::available() {
+            let fast = Pool::new(pooling, [v, h], channels, range, isa).expect("a small window");
+            check([&v, &h], [channels, channels], &input, &expected, at, &|x, y, region, _| fast.apply(x, y, region))?;
+        }
+    }
+
+    #[test]
+    fn sums_are_those_of_each_channel(channels in 1usize..70, pixels in 0usize..40, seed: u64) {
+        let input = Random(seed).bytes(channels * pixels);
+        let of = |c: usize| input.iter().skip(c).step_by(channels).map(|&x| i32::from(x)).sum();
+        let expected: Vec<i32> = (0..channels).map(of).collect();
+        for isa in Isa::available() {
+            let mut sums = vec![0; channels];
+            channel_sums(&flipped(&input), isa, &mut sums);
+            prop_assert_eq!(&sums, &expected);
         }
     }
 

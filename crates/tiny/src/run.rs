@@ -14,8 +14,7 @@ use tersor_network::{Network, Quantization, TensorId, TensorKind};
 
 use crate::error::Error;
 use crate::input::Batch;
-use crate::plan::Plan;
-use crate::plan::arena::Executor;
+use crate::plan::{Plan, arena, fast};
 
 /// What computes; both give the same bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,7 +79,11 @@ pub fn run(
                 ..Preparation::default()
             };
             let engine = Fast::prepare(network, &how)?;
-            on_samples(network, batch, settings, progress, &|| engine.session(), &|session, feed, watch| {
+            // Threads go to the samples first; what is left of them, to each sample's operators.
+            let remembers = tersor_network::liveness::state_bytes(network) > 0 && !settings.reset;
+            let together = if remembers { 1 } else { batch.samples.len().max(1) };
+            let threads = rayon::current_num_threads().div_ceil(together);
+            on_samples(network, batch, settings, progress, &|| engine.session_on(threads), &|session, feed, watch| {
                 engine.run(session, feed, watch)
             })?
         }
@@ -141,7 +144,8 @@ fn on_samples<S: Send>(
     samples.into_par_iter().map_init(fresh, afresh).collect()
 }
 
-/// Runs `network` on every sample as `plan` says, in an arena that traps what the plan has not made valid.
+/// Runs `network` on every sample as `plan` says: the reference engine in an arena that traps what the plan has not made
+/// valid, the fast one without.
 ///
 /// Outputs are those of [`run`]; the arena's variables make the samples one stream, unless `settings.reset`.
 ///
@@ -154,14 +158,40 @@ pub fn run_plan(
     settings: Settings,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Results, Error> {
+    match settings.engine {
+        Engine::Reference => {
+            let executor = arena::Executor::new(network, plan)?;
+            let stored = [executor.stored_inputs(), executor.stored_outputs()];
+            planned(network, batch, settings, progress, stored, &|| executor.arena(), &|arena, inputs| {
+                executor.run(arena, inputs)
+            })
+        }
+        Engine::Fast => {
+            let executor = fast::Executor::new(network, plan, settings.options)?;
+            let stored = [executor.stored_inputs(), executor.stored_outputs()];
+            let fresh = || executor.arena(rayon::current_num_threads());
+            planned(network, batch, settings, progress, stored, &fresh, &|arena, inputs| executor.run(arena, inputs))
+        }
+    }
+}
+
+/// Runs a plan on every sample, one after the other in one arena; `stored` are the tensors that the plan keeps for the
+/// network's inputs and outputs.
+fn planned<A>(
+    network: &Network,
+    batch: &Batch,
+    settings: Settings,
+    progress: &(dyn Fn(usize) + Sync),
+    [inputs, outputs]: [Vec<TensorId>; 2],
+    fresh: &dyn Fn() -> A,
+    compute: &dyn Fn(&mut A, &[&Array]) -> Result<Vec<Vec<u8>>, Error>,
+) -> Result<Results, Error> {
     let graph = network.main();
-    let executor = Executor::new(network, plan)?;
-    let (inputs, outputs) = (executor.stored_inputs(), executor.stored_outputs());
-    let mut arena = executor.arena();
+    let mut arena = fresh();
     let mut all: Vec<Vec<Array>> = vec![Vec::new(); graph.outputs.len()];
     for (done, sample) in batch.samples.iter().enumerate() {
         if settings.reset {
-            arena = executor.arena();
+            arena = fresh();
         }
         let fed: Vec<Array> = batch
             .tensors
@@ -170,7 +200,7 @@ pub fn run_plan(
             .zip(&inputs)
             .map(|((&given, array), &stored)| as_stored(network, given, array, stored))
             .collect::<Result<_, _>>()?;
-        let bytes = executor.run(&mut arena, &fed.iter().collect::<Vec<_>>())?;
+        let bytes = compute(&mut arena, &fed.iter().collect::<Vec<_>>())?;
         for (i, bytes) in bytes.iter().enumerate() {
             all[i].push(as_output(network, graph.outputs[i], outputs[i], bytes)?);
         }

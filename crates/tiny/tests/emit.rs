@@ -1,10 +1,12 @@
 //! Firmware: that every network becomes a program, and that the program computes what `run` computes, to the bit.
 
+use rayon::prelude::*;
 use tersor_data::fetch::{self, Cache};
-use tersor_data::shared;
 use tersor_data::testing::{Failure, Skip, Trials};
-use tersor_network::Network;
+use tersor_data::{ElementType, npz, shared};
+use tersor_network::{Network, tflite};
 use tersor_tiny::emit::firmware::{Constant, Firmware, Kind, Operand};
+use tersor_tiny::emit::{Target, emit, verify};
 use tersor_tiny::plan::{self, InputMode, Plan, Search};
 use tersor_tiny::{inspect, network};
 
@@ -25,7 +27,11 @@ fn main() {
         let file = format!("tiny/{name}.tflite");
         trials = trials
             .needs(&[&file])
-            .test(&format!("{name}_is_a_program_by_layers"), move || by_layers(&shared_network(name)?));
+            .test(&format!("{name}_is_a_program_by_layers"), move || by_layers(&shared_network(name)?))
+            .test(&format!("{name}_in_c_gives_the_same_bits"), move || {
+                let network = shared_network(name)?;
+                verified(&network, &plan::layers(&network, 4)?, Target::C, &format!("c-{name}"))
+            });
         // Matrix products alone have no parts.
         if name != "autoencoder_ad_int8" {
             trials = trials.test(&format!("{name}_is_a_program_in_parts"), move || in_parts(&shared_network(name)?));
@@ -39,6 +45,15 @@ fn main() {
             assert!(!firmware.variables.is_empty());
             Ok(())
         })
+        .test("a_wake_word_in_c_hears_the_same_stream", || {
+            let network = wake_word("okay_nabu")?;
+            verified(&network, &plan::layers(&network, 4)?, Target::C, "c-okay_nabu")
+        })
+        .test("single_operators_in_c_give_the_same_bits", single_operators_in_c)
+        .needs(&["tiny/mcunet_vww1_int8.tflite"])
+        .test("vww1_in_c_in_48_kb", || vww1_within(48 << 10, InputMode::Resident))
+        .test("vww1_in_c_in_32_kb", || vww1_within(32 << 10, InputMode::Resident))
+        .test("vww1_in_c_in_32_kb_streamed", || vww1_within(32 << 10, InputMode::Streamed))
         .run()
 }
 
@@ -115,4 +130,127 @@ fn in_parts(network: &Network) -> Result {
         }
     }
     Ok(())
+}
+
+/// The plan that fits, with the image where it is held.
+fn vww1_within(sram: u64, input: InputMode) -> Result {
+    let network = shared_network("mcunet_vww1_int8")?;
+    let (plan, _) = plan::search(&network, Search { input, sram: Some(sram), ..Search::default() })?;
+    assert!(plan.peak_bytes as u64 <= sram);
+    verified(&network, &plan, Target::C, &format!("c-vww1-{sram}-{input:?}"))
+}
+
+/// Operators of which every case is tried, however many there are, with `TERSOR_TEST_ALL_OPERATORS=1`; else so many of each.
+const CASES_OF_AN_OPERATOR: usize = 3;
+
+/// Files of one operator each (see `bench/peers/tiny_goldens.py`): all in one program, on the host under sanitizers.
+fn single_operators_in_c() -> Result {
+    let golden = npz::open(concat!(env!("CARGO_MANIFEST_DIR"), "/../network/tests/golden/operators.npz"))?;
+    let index = golden.read("index_json")?;
+    let index: Vec<serde_json::Value> = serde_json::from_slice(index.elements().as_u8().ok_or("no bytes")?)?;
+    let all = std::env::var_os("TERSOR_TEST_ALL_OPERATORS").is_some();
+    let folder = tempfile::tempdir()?;
+    let kept = std::env::var_os("TERSOR_TEST_EMIT").map(|f| std::path::PathBuf::from(f).join("c-operators"));
+    let folder = kept.unwrap_or_else(|| folder.path().into());
+    let mut tried = std::collections::BTreeMap::<String, usize>::new();
+    let mut refused = Vec::new();
+    let mut units = Vec::new();
+    for case in &index {
+        let (key, op) = (case["key"].as_str().ok_or("no key")?, case["op"].as_str().ok_or("no op")?);
+        let model = golden.read(&format!("{key}_model"))?;
+        let network = tflite::from_bytes(key, model.elements().as_u8().ok_or("the model is not bytes")?)?;
+        let computes_floats = network.main().tensors.iter().any(|t| t.element_type() == Some(ElementType::F32));
+        let count = tried.entry(op.to_string()).or_default();
+        if computes_floats || (*count >= CASES_OF_AN_OPERATOR && !all) {
+            continue;
+        }
+        let plan = match plan::layers(&network, 4) {
+            Ok(plan) => plan,
+            // A network of which the caller does everything is no program.
+            Err(_) => continue,
+        };
+        match emit(&network, &plan, Target::C) {
+            Ok(emission) => emission.write(&folder.join(key))?,
+            Err(e) => {
+                refused.push(format!("{case}: {e}"));
+                continue;
+            }
+        }
+        *count += 1;
+        units.push(key.to_string());
+    }
+    // Each case is a unit of its own, under names of its own.
+    let public = ["main", "model_run", "model_reset"].map(String::from).into_iter();
+    let ports = (0..8).flat_map(|i| [format!("model_input{i}"), format!("model_output{i}")]);
+    let public: Vec<String> = public.chain(ports).collect();
+    let mut driver = String::from("#include <stdio.h>\n");
+    for key in &units {
+        let renamed = public.iter().map(|name| format!("#define {name} {name}_{key}\n"));
+        let unit: String = renamed.collect();
+        let unit = format!("{unit}#include \"{key}/model.c\"\n#include \"{key}/check.c\"\n");
+        std::fs::write(folder.join(format!("{key}.c")), unit)?;
+        driver += &format!("int main_{key}(void);\n");
+    }
+    driver += "int main(void)\n{\n    int wrong = 0;\n";
+    for key in &units {
+        driver += &format!("    if (main_{key}()) {{ wrong = 1; printf(\"^ {key}\\n\"); }}\n");
+    }
+    driver += "    return wrong;\n}\n";
+    std::fs::write(folder.join("driver.c"), driver)?;
+    let gcc = |arguments: &[&str]| -> Result {
+        let output = std::process::Command::new("gcc").args(arguments).current_dir(&folder).output();
+        let output = output.map_err(|e| Skip(format!("gcc: {e}")))?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() { Ok(()) } else { Err(said.into()) }
+    };
+    let strict =
+        ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fsanitize=address,undefined"];
+    units.par_iter().try_for_each(|key| -> Result {
+        let (from, to) = (format!("{key}.c"), format!("{key}.o"));
+        gcc(&[&strict[..], &["-fno-sanitize-recover=undefined", "-I", key, "-c", &from, "-o", &to]].concat())
+    })?;
+    let objects: Vec<String> = units.iter().map(|key| format!("{key}.o")).collect();
+    let objects: Vec<&str> = objects.iter().map(String::as_str).collect();
+    let first = units.first().ok_or("no case was tried")?;
+    let host = format!("{first}/host.c");
+    gcc(&[&["-fsanitize=address,undefined", "driver.c", &host, "-o", "driver"], &objects[..]].concat())?;
+    let output = std::process::Command::new(folder.join("driver")).output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let wrong: Vec<&str> = said
+        .lines()
+        .filter(|line| !line.starts_with("ok") && !line.starts_with("ticks") && !line.starts_with("stack"))
+        .collect();
+    println!("{} single-operator programs of {} operators", units.len(), tried.values().filter(|&&n| n > 0).count());
+    if !output.status.success() || !refused.is_empty() {
+        return Err(format!("{}\n{}", wrong.join("\n"), refused.join("\n")).into());
+    }
+    Ok(())
+}
+
+/// Written, compiled and run wherever this machine can; skipped where it can nowhere.
+fn verified(network: &Network, plan: &Plan, target: Target, name: &str) -> Result {
+    let emission = emit(network, plan, target)?;
+    // Kept for whoever wants to look: TERSOR_TEST_EMIT names a folder.
+    let temporary = tempfile::tempdir()?;
+    let kept = std::env::var_os("TERSOR_TEST_EMIT").map(|folder| std::path::PathBuf::from(folder).join(name));
+    let folder = kept.unwrap_or_else(|| temporary.path().into());
+    emission.write(&folder)?;
+    let runs = verify::verify(&emission, &folder)?;
+    let mut missing = Vec::new();
+    for run in &runs {
+        if std::env::var_os("TERSOR_TEST_SHOW").is_some() {
+            println!("{name}: {run:?}");
+        }
+        if let Some(wrong) = &run.wrong {
+            return Err(format!("{}: {wrong}", run.place).into());
+        }
+        missing.extend(run.missing.as_ref().map(|what| format!("{}: {what}", run.place)));
+        if let Some(arena) = run.arena_bytes {
+            assert_eq!(arena, plan.peak_bytes as u64, "{}", run.place);
+        }
+        if let (Some(code), Some(constants)) = (run.code_bytes, run.constant_bytes) {
+            assert!(code + constants <= plan.flash_bytes + 24 * 1024, "{}: {code} + {constants}", run.place);
+        }
+    }
+    if missing.is_empty() { Ok(()) } else { Err(Skip(missing.join("; ")).into()) }
 }

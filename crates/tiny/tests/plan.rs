@@ -16,7 +16,7 @@ use tersor_network::reference::{Options, Reference};
 use tersor_network::{Arithmetic, Graph, Network, Node, Quantization, Tensor, TensorId, TensorKind, tflite};
 use tersor_tiny::inspect::inspect;
 use tersor_tiny::plan::arena::Executor;
-use tersor_tiny::plan::{self, InputMode, Patches, Plan, Search};
+use tersor_tiny::plan::{self, InputMode, Patches, Plan, Search, fast};
 
 type Result<T = ()> = std::result::Result<T, Failure>;
 
@@ -112,7 +112,7 @@ fn same_bits(network: &Network, plan: Plan) -> Result {
             }
         }
     })?;
-    let executor = Executor::new(network, plan)?;
+    let executor = Executor::new(network, plan.clone())?;
     let mut arena = executor.arena();
     let inputs: Vec<&Array> = fed.iter().map(|(_, array)| array).collect();
     // Twice: a run must not depend on what an earlier one left behind.
@@ -121,6 +121,13 @@ fn same_bits(network: &Network, plan: Plan) -> Result {
         assert_eq!(got, expected);
     }
     assert_eq!(arena.high_water, peak, "the plan's peak is what a run reaches");
+    let executor = fast::Executor::new(network, plan, Options::default())?;
+    for threads in [1, 2] {
+        let mut arena = executor.arena(threads);
+        for _ in 0..2 {
+            assert_eq!(executor.run(&mut arena, &inputs)?, expected, "the fast engine on {threads} threads");
+        }
+    }
     Ok(())
 }
 

@@ -4,19 +4,25 @@
 //! operator is a closure over places: packed kernels for what networks spend their time in, the answers to all 256
 //! values for what maps single elements, the reference's own kernel for the rest. Results are the reference's bits.
 
+mod local;
 mod operators;
+mod parts;
 mod placement;
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use tersor_data::{Array, ElementType, Elements};
-use tersor_kernels::int8::fast::{Isa, Scratch, flip};
+use tersor_kernels::int8::fast::{Isa, flip};
 
 use crate::error::Error;
 use crate::graph::{Graph, Network, Node, TensorId};
 use crate::operator::Operator;
 use crate::reference::{Action, Options, Reference, State};
+use local::Workspace;
+
+pub use local::{Frame, Local};
+pub use parts::{Arena, Operators, Part, Prepared};
 
 /// A network, prepared for the machine.
 pub struct Fast {
@@ -60,12 +66,24 @@ pub struct Session {
     state: State,
 }
 
-#[derive(Debug, Clone, Default)]
+/// The bytes of tensors, and what operators work in.
+#[derive(Debug, Clone)]
 struct Memory {
     bytes: Vec<u8>,
-    scratch: Scratch,
+    /// One for each thread.
+    workspaces: Vec<Workspace>,
     /// Real numbers on their way to bytes: a place in memory need not be aligned for them.
     numbers: Vec<f32>,
+    sums: Vec<i32>,
+    /// What cannot be computed where it belongs.
+    beside: Vec<u8>,
+}
+
+impl Memory {
+    fn new(bytes: usize, threads: usize) -> Self {
+        let workspaces = vec![Workspace::default(); threads.max(1)];
+        Self { bytes: vec![0; bytes], workspaces, numbers: Vec::new(), sums: Vec::new(), beside: Vec::new() }
+    }
 }
 
 /// Computes a node in memory; the error says why the values cannot be computed.
@@ -138,10 +156,14 @@ impl Fast {
         self.bytes
     }
 
-    /// Memory for runs, in a state in which nothing has run yet.
+    /// Memory for runs on one thread, in a state in which nothing has run yet.
     pub fn session(&self) -> Session {
-        let memory = Memory { bytes: vec![0; self.bytes], ..Memory::default() };
-        Session { memory, state: self.reference.state() }
+        self.session_on(1)
+    }
+
+    /// As [`session`](Self::session); large operators are split among `threads` of the caller's pool, with the same bits.
+    pub fn session_on(&self, threads: usize) -> Session {
+        Session { memory: Memory::new(self.bytes, threads), state: self.reference.state() }
     }
 
     /// Computes the outputs of the main graph, in its order.

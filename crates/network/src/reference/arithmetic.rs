@@ -372,6 +372,33 @@ fn pooling(site: &Site, pool: &Pool, greatest: bool) -> Result<Kernel, String> {
     }
 }
 
+/// MEAN of an int8 image over all its pixels: the channels, and the mean of a channel from the sum of its elements.
+/// `None` over other axes.
+pub(crate) fn int8_mean_of_pixels(
+    site: &Site,
+) -> Result<Option<(usize, impl Fn(i64) -> i8 + Send + Sync + 'static)>, String> {
+    let input = site.input(0)?;
+    let reduced = shape::reduced_axes(&input.shape, site.operand(1)?)?;
+    let Some((&false, outer)) = reduced.split_last() else { return Ok(None) };
+    let over_pixels = input.shape.iter().zip(outer).all(|(&n, &reduced)| reduced || n == 1);
+    let channels = input.shape[outer.len()];
+    if !over_pixels || channels == 0 {
+        return Ok(None);
+    }
+    Ok(Some((channels, int8_mean(site, input.len() / channels)?)))
+}
+
+/// The mean of `count` elements from their sum.
+fn int8_mean(site: &Site, count: usize) -> Result<impl Fn(i64) -> i8 + Send + Sync + 'static, String> {
+    let (x, y) = (affine(site.input(0)?)?, affine(site.output(0)?)?);
+    let mean = Mean::new(count, x, y, site.options.rounding).ok_or(NO_MULTIPLIER)?;
+    let float = site.float_arithmetic();
+    if float && x != y {
+        return Err("its input and output are quantised differently".into());
+    }
+    Ok(move |sum| if float { int8::float_mean(sum, count) } else { mean.value(sum) })
+}
+
 fn mean(site: &Site) -> Result<Kernel, String> {
     let (input, output) = (site.input(0)?, site.output(0)?);
     let reduced = shape::reduced_axes(&input.shape, site.operand(1)?)?;
@@ -379,18 +406,11 @@ fn mean(site: &Site) -> Result<Kernel, String> {
     let to = output_positions(&input.shape, &reduced);
     match one_type(&[input, output], &[I8, F32])? {
         I8 => {
-            let (x, y) = (affine(input)?, affine(output)?);
-            let mean = Mean::new(count, x, y, site.options.rounding).ok_or(NO_MULTIPLIER)?;
-            let float = site.float_arithmetic();
-            if float && x != y {
-                return Err("its input and output are quantised differently".into());
-            }
+            let mean = int8_mean(site, count)?;
             Ok(int8_kernel(move |x, y| {
                 let mut sums = vec![0i64; y.len()];
                 to(&mut |from, to| sums[to] += i64::from(x[from]));
-                for (y, &sum) in y.iter_mut().zip(&sums) {
-                    *y = if float { int8::float_mean(sum, count) } else { mean.value(sum) };
-                }
+                y.iter_mut().zip(&sums).for_each(|(y, &sum)| *y = mean(sum));
             }))
         }
         _ => Ok(float_kernel(move |x, y| {

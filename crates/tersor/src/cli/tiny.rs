@@ -243,7 +243,7 @@ pub struct Run {
     /// Write every tensor that is fed or computed to DIR/t<index>.npy
     #[arg(long, value_name = "DIR")]
     dump: Option<PathBuf>,
-    /// Execute this plan in an arena that traps any read the plan has not made valid
+    /// Execute this plan; with --engine reference in an arena that traps any read the plan has not made valid
     #[arg(long, value_name = "PLAN.json", conflicts_with_all = ["dump", "rounding"])]
     plan: Option<PathBuf>,
     /// Names of the classes, one a line

@@ -5,7 +5,7 @@
 //!
 //! **An image in the arena.** A [`Place`] holds the rows and columns of an image that a piece of the plan holds, `ring`
 //! rows at once: pixel (`y`, `x`) lies at `offset + ((y − rows[0]) mod ring · (columns[1] − columns[0]) + x − columns[0])
-//! · pixel`. A tensor that is no image is one pixel. Only [`Kind::Convolution`], [`Kind::Depthwise`], [`Kind::Pool`],
+//! · pixel`. A tensor that is no image is one pixel; so is every tensor of a pair or table that is computed at once. Only [`Kind::Convolution`], [`Kind::Depthwise`], [`Kind::Pool`],
 //! [`Kind::Pair`], [`Kind::Table`] and [`Kind::Nearest`] see parts and rings; what the other kinds read and write is whole,
 //! and lies in one run of bytes from `offset`.
 //!
@@ -30,8 +30,8 @@ use tersor_network::reference::{Options, Reference};
 use tersor_network::{Network, TensorId};
 
 use crate::error::Error;
-use crate::plan::arena::Executor;
-use crate::plan::{Direction, Plan};
+use crate::plan::bound::Bound;
+use crate::plan::{Direction, InputMode, Plan};
 
 /// A program, in numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +40,8 @@ pub struct Firmware {
     pub name: String,
     /// Bytes of the arena: the plan's peak.
     pub arena_bytes: usize,
+    /// The caller holds the inputs, and is asked for the rows and columns of every [`Feed`]; else a feed is a copy.
+    pub streamed: bool,
     /// What the caller gives, in the network's order.
     pub inputs: Vec<Input>,
     /// What the caller gets, in the network's order.
@@ -460,9 +462,9 @@ impl Firmware {
     /// # Errors
     /// [`Error::Plan`] if the plan is not this network's, [`Error::Emit`] naming the operator that firmware cannot do.
     pub fn new(network: &Network, plan: &Plan) -> Result<Self, Error> {
-        let executor = Executor::new(network, plan.clone())?;
+        let bound = Bound::new(network, plan.clone())?;
         let reference = Reference::prepare(network, Options { memory: u64::MAX, ..Options::default() })?;
-        Builder { network, executor: &executor, reference: &reference, constants: Store::default() }.build()
+        Builder { network, bound: &bound, reference: &reference, constants: Store::default() }.build()
     }
 
     /// Bytes of constants that are weights, biases, multipliers and tables: what Flash holds besides code.
@@ -491,7 +493,7 @@ impl Store {
 
 struct Builder<'a> {
     network: &'a Network,
-    executor: &'a Executor,
+    bound: &'a Bound,
     reference: &'a Reference,
     constants: Store,
 }
@@ -512,8 +514,8 @@ impl Builder<'_> {
     }
 
     fn build(mut self) -> Result<Firmware, Error> {
-        let executor = self.executor;
-        let plan = executor.plan();
+        let bound = self.bound;
+        let plan = &bound.plan;
         let mut built: HashMap<usize, (usize, Vec<(usize, ConstantId)>, Option<usize>)> = HashMap::new();
         let mut operators = Vec::new();
         let mut calls = Vec::new();
@@ -521,12 +523,12 @@ impl Builder<'_> {
         for (at, step) in plan.steps.iter().enumerate() {
             if !built.contains_key(&step.op) {
                 let one = self.operator(at)?;
-                let name: Vec<&str> = executor.nodes(at).iter().map(|&n| self.name(n)).collect();
+                let name: Vec<&str> = bound.nodes(at).iter().map(|&n| self.name(n)).collect();
                 operators.push(Operator { node: step.op, name: name.join(" + "), kind: one.kind });
                 built.insert(step.op, (operators.len() - 1, one.constants, one.images));
             }
             let (operator, constants, images) = &built[&step.op];
-            let mut reads: Vec<Operand> = step.reads.iter().map(|&p| Operand::Arena(executor.place(p))).collect();
+            let mut reads: Vec<Operand> = step.reads.iter().map(|&p| Operand::Arena(bound.place(p))).collect();
             for &(position, id) in constants {
                 reads.insert(position.min(reads.len()), Operand::Constant(id));
             }
@@ -537,20 +539,26 @@ impl Builder<'_> {
                 rows: step.rows,
                 columns: step.columns,
                 reads,
-                writes: step.writes.iter().map(|&p| executor.place(p)).collect(),
+                writes: step.writes.iter().map(|&p| bound.place(p)).collect(),
                 direction: step.direction,
                 scratch: plan.scratch.iter().find(|s| s.step == at).map(|s| s.offset),
                 feeds,
             };
             self.check(&operators[*operator], &call)?;
-            calls.extend(self.per_image(call, *images)?);
+            let elements = matches!(operators[*operator].kind, Kind::Pair { .. } | Kind::Table(_));
+            calls.extend(if elements && bound.is_whole(at) {
+                vec![as_one_pixel(call)]
+            } else {
+                self.per_image(call, *images)?
+            });
         }
         let inputs = (0..self.network.main().inputs.len()).map(|i| self.input(i)).collect::<Result<_, _>>()?;
         let outputs = (0..self.network.main().outputs.len()).map(|i| self.output(i)).collect::<Result<_, _>>()?;
-        let variables = executor.variables()?.into_iter().map(|(name, p, bytes)| {
+        let variables = bound.initial_values()?.into_iter().map(|(p, bytes)| {
+            let name = bound.variable(p).to_string();
             let first = bytes.first().copied().unwrap_or(0);
             let uniform = bytes.iter().all(|&b| b == first);
-            let (offset, length) = (executor.place(p).offset, bytes.len());
+            let (offset, length) = (bound.place(p).offset, bytes.len());
             let initial = match uniform {
                 true => Initial::Fill(first),
                 false => Initial::Bytes(self.constants.keep(Constant::U8(bytes))),
@@ -561,6 +569,7 @@ impl Builder<'_> {
         Ok(Firmware {
             name: self.network.name.clone(),
             arena_bytes: plan.peak_bytes,
+            streamed: plan.input == InputMode::Streamed,
             inputs,
             outputs,
             variables,
@@ -576,12 +585,12 @@ impl Builder<'_> {
 
     /// What step `at` computes.
     fn operator(&mut self, at: usize) -> Result<Built, Error> {
-        let nodes = self.executor.nodes(at);
+        let nodes = self.bound.nodes(at);
         let node = nodes[0];
         let operator = &self.network.main().nodes[node].operator;
         let alone = |kind| Built { kind, constants: Vec::new(), images: None };
         if matches!(operator, Node::ReadVariable | Node::AssignVariable) {
-            let bytes = self.executor.place(self.executor.plan().steps[at].reads[0]).bytes();
+            let bytes = self.bound.place(self.bound.plan.steps[at].reads[0]).bytes();
             let whole = Copies { read: 0, write: 0, bytes, shape: vec![], from: (0, vec![]), to: (0, vec![]) };
             return Ok(alone(Kind::Movement { fill: None, copies: vec![whole] }));
         }
@@ -589,10 +598,10 @@ impl Builder<'_> {
         let shape = |t: Option<TensorId>| t.map_or(&[][..], |t| self.network.main().tensors[t].shape.as_slice());
         let output = shape(self.network.main().nodes[node].outputs.first().copied());
         // What the plan does not see as an image is computed image by image.
-        let images = output.first().copied().filter(|_| output.len() == 4 && self.executor.is_whole(at));
+        let images = output.first().copied().filter(|_| output.len() == 4 && self.bound.is_whole(at));
         Ok(match numbers {
             Numbers::Convolution { convolution: c, depthwise } => {
-                let (rows, columns) = self.executor.window(at).unwrap_or((c.vertical, c.horizontal));
+                let (rows, columns) = self.bound.window(at).unwrap_or((c.vertical, c.horizontal));
                 let taps = c.vertical.kernel * c.horizontal.kernel;
                 let per_group = c.weights.len() / (c.out_channels * taps).max(1);
                 let sum = match nodes {
@@ -628,7 +637,7 @@ impl Builder<'_> {
                 weights: self.constants.keep(Constant::I8(c.weights)),
             }),
             Numbers::Pool { vertical, horizontal, range, greatest } => {
-                let (rows, columns) = self.executor.window(at).unwrap_or((vertical, horizontal));
+                let (rows, columns) = self.bound.window(at).unwrap_or((vertical, horizontal));
                 Built { images, ..alone(Kind::Pool { rows, columns, greatest, range }) }
             }
             Numbers::Pair(formula) => self.pair(at, node, formula)?,
@@ -771,7 +780,7 @@ impl Builder<'_> {
         let &[a, b] = tensors.as_slice() else { return Err(self.fault(node, "has no two operands")) };
         let output = &graph.tensors[graph.nodes[node].outputs[0]].shape;
         // Pixel by pixel, an operand of one pixel stays; whole, every axis is gone through.
-        let parts = self.executor.spatial(at);
+        let parts = self.bound.spatial(at);
         let is_image = parts.is_some() && output.len() == 4 && output[0] == 1;
         let mut constants = Vec::new();
         for (i, &t) in [a, b].iter().enumerate() {
@@ -819,13 +828,13 @@ impl Builder<'_> {
 
     /// What the caller feeds before step `at`: of a ring the rows that the step asks for, else all.
     fn feeds(&self, at: usize, fed_rows: &mut HashMap<usize, usize>) -> Vec<Feed> {
-        let executor = self.executor;
+        let bound = self.bound;
         let mut feeds = Vec::new();
-        for (i, &p) in executor.plan().steps[at].reads.iter().enumerate() {
-            let Some(input) = executor.input_of(p) else { continue };
-            let place = executor.place(p);
+        for &p in &bound.plan.steps[at].reads {
+            let Some(input) = bound.input_of(p) else { continue };
+            let place = bound.place(p);
             let fed = fed_rows.entry(p).or_insert(place.rows[0]);
-            let end = if place.is_whole() { place.rows[1] } else { executor.rows_needed(at, i)[1] };
+            let end = bound.fed_until(at, p);
             while *fed < end {
                 // Up to where the ring starts again.
                 let within = (*fed - place.rows[0]) % place.ring;
@@ -848,7 +857,7 @@ impl Builder<'_> {
                 | Kind::Pair { .. }
                 | Kind::Table(_)
                 | Kind::Nearest { .. }
-        );
+        ) && !self.bound.is_whole(call.step);
         let places = call.reads.iter().filter_map(|o| if let Operand::Arena(p) = o { Some(p) } else { None });
         let all = places.chain(&call.writes).all(Place::is_whole);
         if parts || all { Ok(()) } else { Err(self.fault(operator.node, "reads or writes a part of a tensor")) }
@@ -857,7 +866,7 @@ impl Builder<'_> {
     /// A call over several images as one call for each.
     fn per_image(&self, call: Call, images: Option<usize>) -> Result<Vec<Call>, Error> {
         let Some(images) = images else { return Ok(vec![call]) };
-        let node = self.executor.plan().steps[call.step].op;
+        let node = self.bound.plan.steps[call.step].op;
         let graph = self.network.main();
         let image = |place: Place, t: TensorId, i: usize| {
             let &[_, height, width, channels] = graph.tensors[t].shape.as_slice() else { return None };
@@ -893,26 +902,40 @@ impl Builder<'_> {
     }
 
     fn input(&self, i: usize) -> Result<Input, Error> {
-        let executor = self.executor;
-        let port = self.port(executor.stored_inputs()[i])?;
-        let pieces = executor.plan().tensors.iter().enumerate().filter(|(p, _)| executor.input_of(*p) == Some(i));
+        let bound = self.bound;
+        let port = self.port(bound.stored_inputs()[i])?;
+        let pieces = bound.plan.tensors.iter().enumerate().filter(|(p, _)| bound.input_of(*p) == Some(i));
         let pieces: Vec<usize> = pieces.map(|(p, _)| p).collect();
         let resident = match pieces.as_slice() {
-            &[p] if executor.plan().tensors[p].first == 0 => Some(executor.place(p)),
+            &[p] if bound.plan.tensors[p].first == 0 => Some(bound.place(p)),
             _ => None,
         };
         let resident = resident.filter(|place| place.bytes() == port.bytes).map(|place| place.offset);
-        Ok(Input { port, image: executor.input_image(i), resident })
+        Ok(Input { port, image: bound.input_image(i), resident })
     }
 
     fn output(&self, i: usize) -> Result<Output, Error> {
-        let port = self.port(self.executor.stored_outputs()[i])?;
+        let port = self.port(self.bound.stored_outputs()[i])?;
         let fault = |why: &str| Error::Emit { network: self.network.name.clone(), why: format!("output {i} {why}") };
-        let p = self.executor.output_piece(i).ok_or_else(|| fault("is not stored"))?;
-        let place = self.executor.place(p);
+        let p = self.bound.output_pieces()?[i];
+        let place = self.bound.place(p);
         let whole = place.is_whole() && place.bytes() == port.bytes;
         if whole { Ok(Output { port, offset: place.offset }) } else { Err(fault("is not whole at the end")) }
     }
+}
+
+/// A call that goes over all elements at once: every tensor is one pixel.
+fn as_one_pixel(call: Call) -> Call {
+    let one = |place: Place| {
+        let pixel = place.bytes();
+        Place { offset: place.offset, rows: [0, 1], columns: [0, 1], ring: 1, pixel }
+    };
+    let reads = call.reads.iter().map(|&read| match read {
+        Operand::Arena(place) => Operand::Arena(one(place)),
+        constant => constant,
+    });
+    let (reads, writes) = (reads.collect(), call.writes.iter().map(|&place| one(place)).collect());
+    Call { rows: [0, 1], columns: [0, 1], reads, writes, ..call }
 }
 
 /// MEAN, by the axes that stay and those that do not.

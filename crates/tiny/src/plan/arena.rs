@@ -7,14 +7,14 @@
 use std::collections::HashMap;
 
 use tersor_data::{Array, ElementType, Elements};
-use tersor_kernels::window::{Padding, Window};
+use tersor_kernels::window::Padding;
 use tersor_network::operator::{Operator, Pool};
 use tersor_network::reference::{Options, Reference};
 use tersor_network::{Graph, Network, Node, TensorId};
 
-use super::program::{Kind, Op, Program, Rect};
-use super::{Direction, Piece, Plan};
-use crate::emit::firmware::Place;
+use super::bound::Bound;
+use super::program::{Kind, Op};
+use super::{Direction, Plan};
 use crate::error::Error;
 
 /// What an arena's byte holds.
@@ -26,18 +26,9 @@ enum Held {
     Scratch,
 }
 
-/// Largest arena that is watched; what is larger is not for a small device.
-const MOST_BYTES: usize = 16 << 20;
-
 /// A network with a plan, ready to run.
 pub struct Executor {
-    network: Network,
-    plan: Plan,
-    program: Program,
-    /// Piece → buffer of the program.
-    buffers: Vec<usize>,
-    /// Step → operator of the program.
-    ops: Vec<usize>,
+    bound: Bound,
     kernels: HashMap<(usize, [usize; 2]), Reference>,
 }
 
@@ -57,106 +48,38 @@ impl Executor {
     /// # Errors
     /// [`Error::Plan`] if the plan names tensors or operators that do not exist, or pieces of another size.
     pub fn new(network: &Network, plan: Plan) -> Result<Self, Error> {
-        let fused = Program::of(network, true)?;
-        // A plan without fused sums names them as steps of their own.
-        let known = |program: &Program| plan.steps.iter().all(|s| program.ops.iter().any(|op| op.main == s.op));
-        let program = if known(&fused) { fused } else { Program::of(network, false)? };
-        let fault = |why: String| Error::Plan { network: plan.file.clone(), why };
-        let buffer_of = |piece: &Piece| {
-            let found = program.buffers.iter().position(|b| b.tensor == piece.index);
-            let b = found.ok_or_else(|| fault(format!("the network stores no tensor {}", piece.index)))?;
-            let buffer = &program.buffers[b];
-            let rect = Rect { rows: piece.rows, columns: piece.columns };
-            let within = |[a, b]: [usize; 2], end: usize| a < b && b <= end;
-            let sound = within(rect.rows, buffer.height)
-                && within(rect.columns, buffer.width)
-                && (1..=rect.height()).contains(&piece.ring)
-                && piece.bytes == piece.ring * rect.width() * buffer.pixel
-                && piece.offset.checked_add(piece.bytes).is_some_and(|end| end <= plan.peak_bytes);
-            if sound { Ok(b) } else { Err(fault(format!("the piece of tensor {} is not sound", piece.index))) }
-        };
-        let buffers = plan.tensors.iter().map(buffer_of).collect::<Result<Vec<_>, Error>>()?;
-        let ends = plan.tensors.iter().map(|p| p.offset + p.bytes);
-        let ends = ends.chain(plan.scratch.iter().map(|s| s.offset.saturating_add(s.bytes)));
-        if plan.peak_bytes > MOST_BYTES || ends.max() != Some(plan.peak_bytes) {
-            return Err(fault(format!("its peak of {} bytes is not where its pieces end", plan.peak_bytes)));
-        }
-        let mut ops = Vec::new();
-        for (at, step) in plan.steps.iter().enumerate() {
-            let found = program.ops.iter().position(|op| op.main == step.op);
-            let op = found.ok_or_else(|| fault(format!("step {at}: operator {} computes nothing", step.op)))?;
-            let agree = |pieces: &[usize], of: &[usize]| {
-                pieces.len() == of.len() && pieces.iter().zip(of).all(|(&p, &b)| buffers.get(p) == Some(&b))
-            };
-            let operator = &program.ops[op];
-            let buffer = &program.buffers[operator.writes[0]];
-            let within = |[a, b]: [usize; 2], end: usize| a < b && b <= end;
-            if !agree(&step.reads, &operator.reads)
-                || !agree(&step.writes, &operator.writes)
-                || !within(step.rows, buffer.height)
-                || !within(step.columns, buffer.width)
-            {
-                return Err(fault(format!(
-                    "step {at} (operator {}) reads or writes other tensors than it does",
-                    step.op
-                )));
-            }
-            // A pixel that overlaps its own window must be whole before it is written.
-            let span = |p: usize| plan.tensors[p].offset..plan.tensors[p].offset + plan.tensors[p].bytes;
-            if let (Kind::Window { .. }, Some(&r), Some(&w)) = (&operator.kind, step.reads.first(), step.writes.first())
-            {
-                let (a, b) = (span(r), span(w));
-                let held = plan.scratch.iter().any(|s| s.step == at && s.bytes >= buffer.pixel);
-                if a.start < b.end && b.start < a.end && !held {
-                    return Err(fault(format!("step {at} (operator {}) overlaps its window without scratch", step.op)));
-                }
-            }
-            ops.push(op);
-        }
-        // Nothing reads what an ASSIGN_VARIABLE leaves for the next run, so each must be there, in the file's order.
-        let stateful = |op: &Op| {
-            matches!(network.main().nodes[op.main].operator, Operator::ReadVariable | Operator::AssignVariable)
-        };
-        let asked: Vec<usize> = (0..program.ops.len()).filter(|&o| stateful(&program.ops[o])).collect();
-        let planned: Vec<usize> = ops.iter().copied().filter(|&o| stateful(&program.ops[o])).collect();
-        if asked != planned {
-            return Err(fault("it does not read and assign every variable once, in order".into()));
-        }
-        if let Some(s) = plan.scratch.iter().find(|s| s.offset.saturating_add(s.bytes) > plan.peak_bytes) {
-            return Err(fault(format!("the scratch of operator {} lies outside the arena", s.op)));
-        }
-        let mut executor = Self { network: network.clone(), plan, program, buffers, ops, kernels: HashMap::new() };
+        let mut executor = Self { bound: Bound::new(network, plan)?, kernels: HashMap::new() };
         executor.prepare()?;
         Ok(executor)
     }
 
     /// An arena in which nothing is valid.
     pub fn arena(&self) -> Arena {
-        let size = self.plan.peak_bytes;
+        let size = self.bound.plan.peak_bytes;
         Arena { bytes: vec![0xa5; size], held: vec![Held::Nothing; size], started: false, high_water: 0 }
     }
 
     /// The tensor whose bytes the arena keeps for each input of the network: its int8 form where the caller quantises.
     pub fn stored_inputs(&self) -> Vec<TensorId> {
-        self.program.inputs.iter().map(|&b| self.program.buffers[b].tensor).collect()
+        self.bound.stored_inputs()
     }
 
     /// The tensor whose bytes the arena keeps for each output of the network: its int8 form where the caller dequantises.
     pub fn stored_outputs(&self) -> Vec<TensorId> {
-        self.program.outputs.iter().map(|&b| self.program.buffers[b].tensor).collect()
+        self.bound.stored_outputs()
     }
 
     fn fault(&self, why: String) -> Error {
-        Error::Plan { network: self.plan.file.clone(), why }
+        self.bound.fault(why)
     }
 
     /// The kernels of one pixel (of every size of window, for pools at the border) and of whole operators.
     fn prepare(&mut self) -> Result<(), Error> {
-        for op in 0..self.program.ops.len() {
-            let operator = &self.program.ops[op];
+        for op in 0..self.bound.program.ops.len() {
+            let operator = &self.bound.program.ops[op];
             let sizes: Vec<[usize; 2]> = match &operator.kind {
                 Kind::Window { rows, columns, pools: true, .. } => {
-                    let taps = |w: &Window| {
+                    let taps = |w: &tersor_kernels::window::Window| {
                         let mut taps: Vec<usize> = (0..w.output).map(|o| w.taps(o).len()).collect();
                         taps.sort_unstable();
                         taps.dedup();
@@ -171,7 +94,7 @@ impl Executor {
                 Kind::Whole => vec![[0, 0]],
             };
             let copies = matches!(
-                self.network.main().nodes[operator.main].operator,
+                self.bound.network.main().nodes[operator.main].operator,
                 Operator::ReadVariable | Operator::AssignVariable
             );
             if copies {
@@ -188,7 +111,7 @@ impl Executor {
 
     /// The operator as a network of its own: over the window of one pixel, or whole.
     fn alone(&self, op: &Op, window: [usize; 2]) -> Network {
-        let graph = self.network.main();
+        let graph = self.bound.network.main();
         let mut tensors = graph.tensors.clone();
         // The operand of a fused ADD may be the convolution's own: it gets an index of its own.
         let fresh = tensors.len();
@@ -241,9 +164,9 @@ impl Executor {
             }
         });
         let outputs = nodes[nodes.len() - 1].outputs.clone();
-        let name = self.network.name.clone();
+        let name = self.bound.network.name.clone();
         let graph = Graph { name: String::new(), tensors, nodes, inputs, outputs };
-        Network { name, description: String::new(), graphs: vec![graph], arithmetic: self.network.arithmetic }
+        Network { name, description: String::new(), graphs: vec![graph], arithmetic: self.bound.network.arithmetic }
     }
 
     /// Runs the plan on the network's inputs (as the plan stores them: int8 where the first operator quantises).
@@ -251,169 +174,60 @@ impl Executor {
     /// # Errors
     /// [`Error::Plan`] naming the step, tensor and element of the first read that the plan has not made valid.
     pub fn run(&self, arena: &mut Arena, inputs: &[&Array]) -> Result<Vec<Vec<u8>>, Error> {
-        if inputs.len() != self.program.inputs.len() {
-            return Err(self.fault(format!("{} inputs, not {}", inputs.len(), self.program.inputs.len())));
+        if inputs.len() != self.bound.program.inputs.len() {
+            return Err(self.fault(format!("{} inputs, not {}", inputs.len(), self.bound.program.inputs.len())));
         }
-        let fed: HashMap<usize, Vec<u8>> =
-            self.program.inputs.iter().zip(inputs).map(|(&b, array)| (b, array.elements().to_le_bytes())).collect();
-        if let Some((&b, bytes)) = fed.iter().find(|(b, bytes)| bytes.len() != self.program.buffers[**b].bytes()) {
+        let fed: HashMap<usize, Vec<u8>> = self
+            .bound
+            .program
+            .inputs
+            .iter()
+            .zip(inputs)
+            .map(|(&b, array)| (b, array.elements().to_le_bytes()))
+            .collect();
+        if let Some((&b, bytes)) = fed.iter().find(|(b, bytes)| bytes.len() != self.bound.program.buffers[**b].bytes())
+        {
             return Err(self.fault(format!(
                 "an input of {} bytes, not {}",
                 bytes.len(),
-                self.program.buffers[b].bytes()
+                self.bound.program.buffers[b].bytes()
             )));
         }
         if !arena.started {
-            self.initialize(arena)?;
+            for (p, bytes) in self.bound.initial_values()? {
+                self.write_all(arena, p, &bytes);
+            }
             arena.started = true;
         }
         // A piece of the input is fed when its first step begins; of a ring, the rows that the step asks for.
         let mut fed_rows: HashMap<usize, usize> = HashMap::new();
-        for at in 0..self.plan.steps.len() {
-            for &p in &self.plan.steps[at].reads {
-                if let Some(bytes) = fed.get(&self.buffers[p]) {
+        for at in 0..self.bound.plan.steps.len() {
+            for &p in &self.bound.plan.steps[at].reads {
+                if let Some(bytes) = fed.get(&self.bound.buffers[p]) {
                     self.feed(arena, at, p, bytes, &mut fed_rows);
                 }
             }
             self.step(arena, at)?;
         }
-        let output = |i: usize| {
-            let b = self.program.outputs[i];
-            let p = self.output_piece(i).ok_or_else(|| self.fault("an output is not stored".into()))?;
-            let buffer = &self.program.buffers[b];
+        let output = |p: usize| {
+            let buffer = &self.bound.program.buffers[self.bound.buffers[p]];
             let mut bytes = Vec::with_capacity(buffer.bytes());
             for y in 0..buffer.height {
                 for x in 0..buffer.width {
-                    self.read_pixel(arena, self.plan.steps.len(), p, y, x, &mut bytes)?;
+                    self.read_pixel(arena, self.bound.plan.steps.len(), p, y, x, &mut bytes)?;
                 }
             }
             Ok(bytes)
         };
-        (0..self.program.outputs.len()).map(output).collect()
-    }
-
-    fn initialize(&self, arena: &mut Arena) -> Result<(), Error> {
-        for (_, p, bytes) in self.variables()? {
-            self.write_all(arena, p, &bytes);
-        }
-        Ok(())
-    }
-
-    /// The variables: name, piece, and the bytes before the first run (what the initialising graphs assign, else the zero
-    /// point).
-    pub(crate) fn variables(&self) -> Result<Vec<(String, usize, Vec<u8>)>, Error> {
-        let mut variables = Vec::new();
-        for p in 0..self.plan.tensors.len() {
-            let Some(named) = &self.program.buffers[self.buffers[p]].variable else { continue };
-            let assigned = self.network.graphs[1..].iter().find_map(|graph| {
-                let handle = graph.nodes.iter().find_map(|n| match &n.operator {
-                    Operator::VarHandle { container, name } if (container, name) == (&named.0, &named.1) => {
-                        n.outputs.first().copied()
-                    }
-                    _ => None,
-                })?;
-                let assigns = |n: &&Node| {
-                    n.operator == Operator::AssignVariable && n.inputs.first().copied().flatten() == Some(handle)
-                };
-                let value = graph.nodes.iter().find(assigns)?.inputs.get(1).copied().flatten()?;
-                graph.tensors[value].constant.as_ref().map(|c| c.to_le_bytes())
-            });
-            let graph = self.network.main();
-            let handle = Some(self.plan.tensors[p].index);
-            let value = graph.nodes.iter().find_map(|n| match n.operator {
-                _ if n.inputs.first().copied().flatten() != handle => None,
-                Operator::AssignVariable => n.inputs.get(1).copied().flatten(),
-                Operator::ReadVariable => n.outputs.first().copied(),
-                _ => None,
-            });
-            let q = value.and_then(|t| graph.tensors[t].quantization.as_ref()?.affine());
-            let zero = q.map_or(0, |q| q.zero_point);
-            let bytes = assigned.unwrap_or_else(|| vec![zero as u8; self.plan.tensors[p].bytes]);
-            if bytes.len() != self.plan.tensors[p].bytes {
-                return Err(self.fault(format!("variable {} is initialised with another size", named.1)));
-            }
-            variables.push((named.1.clone(), p, bytes));
-        }
-        Ok(variables)
-    }
-
-    /// The plan.
-    pub(crate) fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    /// Where a piece lies.
-    pub(crate) fn place(&self, p: usize) -> Place {
-        let piece = &self.plan.tensors[p];
-        let pixel = self.program.buffers[self.buffers[p]].pixel;
-        Place { offset: piece.offset, rows: piece.rows, columns: piece.columns, ring: piece.ring, pixel }
-    }
-
-    /// The file's operators that step `at` does, the one that computes first at the front.
-    pub(crate) fn nodes(&self, at: usize) -> &[usize] {
-        &self.program.ops[self.ops[at]].nodes
-    }
-
-    /// Whether step `at` computes its output at once, not pixel by pixel.
-    pub(crate) fn is_whole(&self, at: usize) -> bool {
-        !self.program.ops[self.ops[at]].is_local()
-    }
-
-    /// The windows of step `at` along rows and columns, padding included, if it has some.
-    pub(crate) fn window(&self, at: usize) -> Option<(Window, Window)> {
-        match self.program.ops[self.ops[at]].kind {
-            Kind::Window { rows, columns, .. } => Some((rows, columns)),
-            _ => None,
-        }
-    }
-
-    /// Which pieces that step `at` reads move with the pixel of its output, if it goes element by element.
-    pub(crate) fn spatial(&self, at: usize) -> Option<Vec<bool>> {
-        match &self.program.ops[self.ops[at]].kind {
-            Kind::Elementwise { spatial } => Some(spatial.clone()),
-            _ => None,
-        }
-    }
-
-    /// Rows of its operand `i` that step `at` needs.
-    pub(crate) fn rows_needed(&self, at: usize, i: usize) -> [usize; 2] {
-        let step = &self.plan.steps[at];
-        let op = &self.program.ops[self.ops[at]];
-        let buffer = &self.program.buffers[self.buffers[step.reads[i]]];
-        op.needs(i, buffer, Rect { rows: step.rows, columns: step.columns }).rows
-    }
-
-    /// The input of the network that a piece holds, if it holds one.
-    pub(crate) fn input_of(&self, p: usize) -> Option<usize> {
-        self.program.inputs.iter().position(|&b| b == self.buffers[p])
-    }
-
-    /// Rows, columns and bytes of a pixel of an input as it is stored.
-    pub(crate) fn input_image(&self, i: usize) -> [usize; 3] {
-        let buffer = &self.program.buffers[self.program.inputs[i]];
-        [buffer.height, buffer.width, buffer.pixel]
-    }
-
-    /// The piece that holds an output at the end of a run.
-    pub(crate) fn output_piece(&self, i: usize) -> Option<usize> {
-        let b = self.program.outputs[i];
-        (0..self.plan.tensors.len()).rev().find(|&p| self.buffers[p] == b)
+        self.bound.output_pieces()?.into_iter().map(output).collect()
     }
 
     /// Gives a piece of the input what step `at` needs of it.
     fn feed(&self, arena: &mut Arena, at: usize, p: usize, bytes: &[u8], fed_rows: &mut HashMap<usize, usize>) {
-        let piece = &self.plan.tensors[p];
-        let op = &self.program.ops[self.ops[at]];
-        let buffer = &self.program.buffers[self.buffers[p]];
+        let piece = &self.bound.plan.tensors[p];
+        let buffer = &self.bound.program.buffers[self.bound.buffers[p]];
         let fed = fed_rows.entry(p).or_insert(piece.rows[0]);
-        let end = if piece.ring == piece.rows[1] - piece.rows[0] {
-            piece.rows[1]
-        } else {
-            let step = &self.plan.steps[at];
-            let out = Rect { rows: step.rows, columns: step.columns };
-            let operand = step.reads.iter().position(|&r| r == p).unwrap_or(0);
-            op.needs(operand, buffer, out).rows[1]
-        };
+        let end = self.bound.fed_until(at, p);
         for y in *fed..end {
             for x in piece.columns[0]..piece.columns[1] {
                 let from = (y * buffer.width + x) * buffer.pixel;
@@ -424,8 +238,8 @@ impl Executor {
     }
 
     fn step(&self, arena: &mut Arena, at: usize) -> Result<(), Error> {
-        let op = &self.program.ops[self.ops[at]];
-        let step = &self.plan.steps[at];
+        let op = &self.bound.program.ops[self.bound.ops[at]];
+        let step = &self.bound.plan.steps[at];
         if op.kind == Kind::Whole {
             return self.whole(arena, at, op);
         }
@@ -436,7 +250,7 @@ impl Executor {
         if step.direction == Direction::Backward {
             pixels.reverse();
         }
-        let scratch = self.plan.scratch.iter().find(|s| s.step == at);
+        let scratch = self.bound.plan.scratch.iter().find(|s| s.step == at);
         for (y, x) in pixels {
             let pixel = self.pixel(arena, at, op, y, x)?;
             if let Some(scratch) = scratch {
@@ -450,10 +264,10 @@ impl Executor {
 
     /// One pixel of a local operator's output.
     fn pixel(&self, arena: &Arena, at: usize, op: &Op, y: usize, x: usize) -> Result<Vec<u8>, Error> {
-        let step = &self.plan.steps[at];
+        let step = &self.bound.plan.steps[at];
         let mut fed: Vec<Array> = Vec::new();
         let key = match &op.kind {
-            Kind::Window { rows, columns, pools, add } => {
+            Kind::Window { rows, columns, pools, add, .. } => {
                 let (size, bytes) = if *pools {
                     let mut bytes = Vec::new();
                     for ky in rows.taps(y) {
@@ -465,7 +279,7 @@ impl Executor {
                     ([rows.taps(y).len(), columns.taps(x).len()], bytes)
                 } else {
                     let size = [span(rows), span(columns)];
-                    let pixel = self.program.buffers[op.reads[0]].pixel;
+                    let pixel = self.bound.program.buffers[op.reads[0]].pixel;
                     // What falls on padding means 0.
                     let zero = self.zero_point(op) as u8;
                     let mut bytes = vec![zero; size[0] * size[1] * pixel];
@@ -486,7 +300,7 @@ impl Executor {
                     }
                     (size, bytes)
                 };
-                let channels = self.program.buffers[op.reads[0]].pixel;
+                let channels = self.bound.program.buffers[op.reads[0]].pixel;
                 fed.push(int8([1, size[0], size[1], channels], bytes));
                 if add.is_some() {
                     let mut one = Vec::new();
@@ -500,8 +314,8 @@ impl Executor {
                     let (y, x) = if spatial[i] { (y, x) } else { (0, 0) };
                     let mut one = Vec::new();
                     self.read_pixel(arena, at, p, y, x, &mut one)?;
-                    let tensor = &self.network.main().tensors[self.plan.tensors[p].index];
-                    let shape = if self.program.buffers[op.reads[i]].local {
+                    let tensor = &self.bound.network.main().tensors[self.bound.plan.tensors[p].index];
+                    let shape = if self.bound.program.buffers[op.reads[i]].local {
                         vec![1, 1, 1, one.len()]
                     } else {
                         tensor.shape.clone()
@@ -520,23 +334,23 @@ impl Executor {
         if matches!(op.kind, Kind::Elementwise { .. }) {
             fed = self.once(op, fed);
         }
-        let outputs = self.call(self.ops[at], key, fed)?;
+        let outputs = self.call(self.bound.ops[at], key, fed)?;
         Ok(outputs.into_iter().next().unwrap_or_default())
     }
 
     /// The value that means 0 in the operand of a window.
     fn zero_point(&self, op: &Op) -> i32 {
-        let graph = self.network.main();
+        let graph = self.bound.network.main();
         let x = graph.nodes[op.main].inputs[0].unwrap_or(0);
         graph.tensors[x].quantization.as_ref().and_then(|q| q.affine()).map_or(0, |q| q.zero_point)
     }
 
     /// An operator that needs everything before it gives anything.
     fn whole(&self, arena: &mut Arena, at: usize, op: &Op) -> Result<(), Error> {
-        let step = &self.plan.steps[at];
+        let step = &self.bound.plan.steps[at];
         let mut read = Vec::new();
         for &p in &step.reads {
-            let buffer = &self.program.buffers[self.buffers[p]];
+            let buffer = &self.bound.program.buffers[self.bound.buffers[p]];
             let mut bytes = Vec::with_capacity(buffer.bytes());
             for y in 0..buffer.height {
                 for x in 0..buffer.width {
@@ -545,7 +359,7 @@ impl Executor {
             }
             read.push(bytes);
         }
-        let graph = self.network.main();
+        let graph = self.bound.network.main();
         let node = &graph.nodes[op.main];
         let written = match node.operator {
             Operator::ReadVariable | Operator::AssignVariable => read,
@@ -558,7 +372,7 @@ impl Executor {
                     let array = Array::new(tensor.shape.clone(), elements(kind, bytes));
                     fed.push(array.ok_or_else(|| self.fault(format!("tensor {t} has another size")))?);
                 }
-                self.call(self.ops[at], [0, 0], self.once(op, fed))?
+                self.call(self.bound.ops[at], [0, 0], self.once(op, fed))?
             }
         };
         for (&p, bytes) in step.writes.iter().zip(&written) {
@@ -569,7 +383,7 @@ impl Executor {
 
     /// The operands of `op`, each tensor once: an operator may read the same one twice.
     fn once(&self, op: &Op, fed: Vec<Array>) -> Vec<Array> {
-        let graph = self.network.main();
+        let graph = self.bound.network.main();
         let operands = graph.nodes[op.main].inputs.iter().flatten();
         let activations: Vec<TensorId> = operands.copied().filter(|&t| graph.tensors[t].constant.is_none()).collect();
         let first = |i: usize| activations[..i].iter().all(|t| *t != activations[i]);
@@ -586,10 +400,10 @@ impl Executor {
 
     /// Where pixel (`y`, `x`) of a piece lies in the arena.
     fn address(&self, p: usize, y: usize, x: usize) -> Option<usize> {
-        let piece = &self.plan.tensors[p];
+        let piece = &self.bound.plan.tensors[p];
         let inside = (piece.rows[0]..piece.rows[1]).contains(&y) && (piece.columns[0]..piece.columns[1]).contains(&x);
         let width = piece.columns[1] - piece.columns[0];
-        let pixel = self.program.buffers[self.buffers[p]].pixel;
+        let pixel = self.bound.program.buffers[self.bound.buffers[p]].pixel;
         let row = (y.wrapping_sub(piece.rows[0])) % piece.ring;
         inside.then(|| piece.offset + (row * width + x - piece.columns[0]) * pixel)
     }
@@ -603,11 +417,11 @@ impl Executor {
         x: usize,
         to: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        let b = self.buffers[p];
-        let buffer = &self.program.buffers[b];
+        let b = self.bound.buffers[p];
+        let buffer = &self.bound.program.buffers[b];
         let trap = |found: String| {
-            let tensor = &self.plan.tensors[p];
-            let what = self.plan.steps.get(at).map_or("the caller".to_string(), |s| format!("operator {}", s.op));
+            let tensor = &self.bound.plan.tensors[p];
+            let what = self.bound.plan.steps.get(at).map_or("the caller".to_string(), |s| format!("operator {}", s.op));
             self.fault(format!(
                 "step {at} ({what}) reads tensor {} ({}) at ({y}, {x}), but {found}",
                 tensor.index, tensor.name
@@ -621,7 +435,7 @@ impl Executor {
                 Held::Nothing => return Err(trap(format!("byte {} was never written", from + c))),
                 Held::Scratch => return Err(trap(format!("byte {} is scratch", from + c))),
                 Held::Element(other, element) => {
-                    let other = self.program.buffers[other as usize].tensor;
+                    let other = self.bound.program.buffers[other as usize].tensor;
                     return Err(trap(format!("byte {} holds element {element} of tensor {other}", from + c)));
                 }
             }
@@ -632,8 +446,8 @@ impl Executor {
 
     fn write_pixel(&self, arena: &mut Arena, p: usize, y: usize, x: usize, bytes: &[u8]) {
         let Some(from) = self.address(p, y, x) else { return };
-        let b = self.buffers[p];
-        let buffer = &self.program.buffers[b];
+        let b = self.bound.buffers[p];
+        let buffer = &self.bound.program.buffers[b];
         for (c, &byte) in bytes.iter().enumerate() {
             arena.bytes[from + c] = byte;
             let element = (y * buffer.width + x) * buffer.pixel + c;
@@ -644,7 +458,7 @@ impl Executor {
 
     /// Writes a whole buffer.
     fn write_all(&self, arena: &mut Arena, p: usize, bytes: &[u8]) {
-        let buffer = &self.program.buffers[self.buffers[p]];
+        let buffer = &self.bound.program.buffers[self.bound.buffers[p]];
         for (i, pixel) in bytes.chunks(buffer.pixel.max(1)).enumerate() {
             self.write_pixel(arena, p, i / buffer.width, i % buffer.width, pixel);
         }
@@ -652,7 +466,7 @@ impl Executor {
 }
 
 /// Input positions from the first tap to the last.
-fn span(w: &Window) -> usize {
+fn span(w: &tersor_kernels::window::Window) -> usize {
     (w.kernel - 1) * w.dilation + 1
 }
 

@@ -20,6 +20,8 @@
 //! | [`picture`] | a plan drawn |
 
 pub mod arena;
+pub(crate) mod bound;
+pub mod fast;
 mod order;
 mod overlap;
 pub mod picture;

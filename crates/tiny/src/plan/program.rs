@@ -67,8 +67,9 @@ impl Buffer {
 /// How an operator reads its operands.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Kind {
-    /// Convolution or pooling, padding included. With `add`, the second operand is added to each pixel as it is computed.
-    Window { rows: Window, columns: Window, pools: bool, add: Option<usize> },
+    /// Convolution or pooling, padding included: `pad` is what a PAD puts before and after rows and columns that is done
+    /// with it. With `add`, the second operand is added to each pixel as it is computed.
+    Window { rows: Window, columns: Window, pad: Option<[[usize; 2]; 2]>, pools: bool, add: Option<usize> },
     /// Each element from the elements at its place; operands marked `false` are one pixel for all.
     Elementwise { spatial: Vec<bool> },
     /// RESIZE_NEAREST_NEIGHBOR: the source of each row and column.
@@ -475,7 +476,7 @@ impl<'n> Builder<'n> {
             return Err(self.fault(at, "a window lies wholly on padding"));
         }
         let pools = matches!(node.operator, Operator::AveragePool2d(_) | Operator::MaxPool2d(_));
-        Ok((Kind::Window { rows, columns, pools, add }, input))
+        Ok((Kind::Window { rows, columns, pad: self.padded[input], pools, add }, input))
     }
 
     /// Which operands are as large as the output; `None` if one is neither that nor a single pixel.

@@ -85,6 +85,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn store(x: __m256i, to: *mut i32) {
+        unsafe { _mm256_storeu_si256(to.cast(), x) }
+    }
+
+    #[inline(always)]
     unsafe fn load_bytes(from: *const u8, n: usize) -> __m256i {
         unsafe { _mm256_cvtepu8_epi32(bytes(from, n)) }
     }
@@ -165,6 +170,11 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn scale(x: __m256i, e: __m256i) -> __m256i {
         unsafe { _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(x), _mm256_castsi256_ps(e))) }
+    }
+
+    #[inline(always)]
+    unsafe fn quotient(x: __m256i, divisor: f32) -> __m256i {
+        unsafe { _mm256_cvttps_epi32(_mm256_div_ps(_mm256_cvtepi32_ps(x), _mm256_set1_ps(divisor))) }
     }
 
     #[inline(always)]

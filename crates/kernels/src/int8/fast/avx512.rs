@@ -78,6 +78,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn store(x: __m512i, to: *mut i32) {
+        unsafe { _mm512_storeu_si512(to.cast(), x) }
+    }
+
+    #[inline(always)]
     unsafe fn load_bytes(from: *const u8, n: usize) -> __m512i {
         unsafe { _mm512_cvtepu8_epi32(bytes(from, n)) }
     }
@@ -154,6 +159,11 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn scale(x: __m512i, e: __m512i) -> __m512i {
         unsafe { _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(x), _mm512_castsi512_ps(e))) }
+    }
+
+    #[inline(always)]
+    unsafe fn quotient(x: __m512i, divisor: f32) -> __m512i {
+        unsafe { _mm512_cvttps_epi32(_mm512_div_ps(_mm512_cvtepi32_ps(x), _mm512_set1_ps(divisor))) }
     }
 
     #[inline(always)]

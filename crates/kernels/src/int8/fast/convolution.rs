@@ -4,9 +4,10 @@
 //! A window is a few runs of neighbouring elements (a row of taps is one run); weights are packed in the order in which
 //! the runs are walked, padded with zeros to whole groups, so what a run reads beyond its end counts for nothing.
 
+use super::image::{self, Under};
 use super::requantize::Requantizer;
 use super::simd::{Isa, Simd, Work, dispatch};
-use super::{Image, ImageMut, Line, Region, Scratch, aligned, group, image, vectors};
+use super::{Image, ImageMut, Line, Region, Scratch, aligned, group, vectors};
 use crate::int8;
 use crate::window::Window;
 
@@ -25,6 +26,8 @@ pub struct Convolution {
     parts: Vec<usize>,
     /// Groups of a run.
     groups: usize,
+    /// The runs of a window over rows of full width.
+    runs: Runs,
     /// `[part][run][group][vector of the part][lane]`.
     weights: Vec<Line>,
     requantizer: Requantizer,
@@ -88,6 +91,7 @@ impl Convolution {
             vectors,
             parts,
             groups,
+            runs: Runs::new(&v, &h, c.in_channels, ((h.output - 1) * h.stride + span(&h)) * c.in_channels),
             weights: aligned(&packed),
             requantizer,
         })
@@ -115,6 +119,26 @@ pub(super) fn can_be_staged(v: &Window, h: &Window, channels: usize) -> bool {
     let row = || (h.output - 1).checked_mul(h.stride)?.checked_add(span(h)?)?.checked_mul(channels);
     let all = || row()?.checked_mul(span(v)?);
     all().is_some_and(|elements| elements <= MOST)
+}
+
+/// Positions from the first tap of a window to the last.
+fn span(w: &Window) -> usize {
+    (w.kernel - 1) * w.dilation + 1
+}
+
+/// Where the runs of a window start, from its first element, in staged rows of so many elements.
+#[derive(Debug, Clone)]
+struct Runs {
+    of_row: usize,
+    starts: Vec<usize>,
+}
+
+impl Runs {
+    fn new(v: &Window, h: &Window, channels: usize, of_row: usize) -> Self {
+        let across = if h.dilation == 1 { 1 } else { h.kernel };
+        let start = |ky: usize, kx: usize| ky * v.dilation * of_row + kx * h.dilation * channels;
+        Self { of_row, starts: (0..v.kernel).flat_map(|ky| (0..across).map(move |kx| start(ky, kx))).collect() }
+    }
 }
 
 /// Elements of a window that lie side by side: a row of taps, or one tap if they are dilated.
@@ -220,22 +244,19 @@ impl Convolution {
         let (v, h) = (&self.vertical, &self.horizontal);
         let channels = self.in_channels;
         let columns = &region.columns;
-        let staged_columns = (columns.len() - 1) * h.stride + (h.kernel - 1) * h.dilation + 1;
-        let staged_row = staged_columns * channels;
-        let window = (v.kernel - 1) * v.dilation + 1;
+        let Under { all, left, real } = Under::new(h, columns, input);
+        let staged_row = all * channels;
+        let window = span(v);
         let fit = BATCH / (staged_row * size_of::<S::Staged>()).max(1);
         let batch = (fit.saturating_sub(window) / v.stride + 1).min(region.rows.len());
         let from = scratch.reserve::<S::Staged>(((batch - 1) * v.stride + window) * staged_row);
-        // Runs of a window, from its first element.
-        let across = if h.dilation == 1 { 1 } else { h.kernel };
-        let runs = (0..v.kernel)
-            .flat_map(|ky| (0..across).map(move |kx| ky * v.dilation * staged_row + kx * h.dilation * channels));
-        let runs: Vec<usize> = runs.collect();
-        // The columns of the input that the staged ones stand for, and what is padding before and after.
-        let first = (columns.start * h.stride) as isize - h.before as isize;
-        let left = (-first).max(0) as usize;
-        let real =
-            (first.max(0) as usize).min(h.input)..((first + staged_columns as isize).max(0) as usize).min(h.input);
+        let of_part;
+        let runs = if staged_row == self.runs.of_row {
+            &self.runs
+        } else {
+            of_part = Runs::new(v, h, channels, staged_row);
+            &of_part
+        };
         let pad = S::staged(self.zero, self.zero);
         // SAFETY: `from` holds the staged rows of a batch, and slices cover what is copied.
         unsafe {
@@ -244,7 +265,10 @@ impl Convolution {
                 for s in 0..(rows.len() - 1) * v.stride + window {
                     let y = (start * v.stride + s) as isize - v.before as isize;
                     let to = from.add(s * staged_row);
-                    if y < 0 || y >= v.input as isize || real.is_empty() {
+                    let inside = (0..v.input as isize).contains(&y) && !real.is_empty();
+                    // An image in parts need not hold the rows that no tap reads.
+                    let held = !image::has_gaps(v) || input.region().rows.contains(&(y.max(0) as usize));
+                    if !inside || !held {
                         fill(to, staged_row, pad);
                         continue;
                     }
@@ -257,7 +281,7 @@ impl Convolution {
                 for (s, y) in rows.enumerate() {
                     let base = from.add(s * v.stride * staged_row);
                     let out = output.span(y, columns.clone());
-                    self.row_of_tiles::<S>(base, h.stride * channels, &runs, out.as_mut_ptr(), columns.len());
+                    self.row_of_tiles::<S>(base, h.stride * channels, &runs.starts, out.as_mut_ptr(), columns.len());
                 }
             }
         }

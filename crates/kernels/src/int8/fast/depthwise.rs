@@ -2,9 +2,10 @@
 //! several taps of a column; each interleaved column then serves every output whose window covers it.
 
 use super::convolution::can_be_staged;
+use super::image::{self, Under};
 use super::requantize::Requantizer;
 use super::simd::{Isa, Simd, Work, dispatch};
-use super::{Image, ImageMut, Line, Region, Scratch, aligned, group, image, vectors};
+use super::{Image, ImageMut, Line, Region, Scratch, aligned, group, vectors};
 use crate::int8;
 use crate::window::Window;
 
@@ -119,18 +120,21 @@ impl Work for Apply<'_, '_, '_> {
         let Self { c, input, output, region, scratch } = self;
         let (v, h) = (&c.vertical, &c.horizontal);
         let columns = &region.columns;
-        let interleaved = (columns.len() - 1) * h.stride + (h.kernel - 1) * h.dilation + 1;
+        let Under { all: interleaved, left, real } = Under::new(h, columns, input);
         let groups = v.kernel.div_ceil(S::GROUP);
         let from = scratch.reserve::<i32>(interleaved * groups * S::LANES);
-        // The columns of the input that the interleaved ones stand for.
-        let first = (columns.start * h.stride) as isize - h.before as isize;
-        let left = ((-first).max(0) as usize).min(interleaved);
-        let real = (first.max(0) as usize).min(h.input)..((first + interleaved as isize).max(0) as usize).min(h.input);
         let right = left + real.len();
         let lanes = S::LANES.min(c.channels);
         let padding = PADDING[usize::from(c.zero)].as_ptr();
         // The rows under a window, where they are no padding.
-        let mut rows_under = vec![None; groups * S::GROUP];
+        let (mut few, mut many) = ([None; 16], Vec::new());
+        let rows_under: &mut [Option<*const u8>] = match groups * S::GROUP {
+            n if n <= few.len() => &mut few[..n],
+            n => {
+                many.resize(n, None);
+                &mut many
+            }
+        };
         // SAFETY: `from` holds the interleaved columns; rows come from slices that cover the real columns.
         unsafe {
             for y in region.rows.clone() {

@@ -15,6 +15,7 @@
 //! | `requantize.rs` | accumulators to bytes |
 //! | `convolution.rs` | convolutions and matrix products: weights packed, tiles of pixels by channels in registers |
 //! | `depthwise.rs` | depthwise convolutions: rows interleaved, so that one instruction takes several taps |
+//! | `pool.rs` | means and greatest of windows; sums over images |
 //! | `quantize.rs` | real numbers to bytes |
 //! | `peak.rs` | what the machine could do at best |
 //! | `elementwise.rs` | sums and products of two tensors |
@@ -30,6 +31,7 @@ mod depthwise;
 mod elementwise;
 mod image;
 mod peak;
+mod pool;
 mod portable;
 mod quantize;
 mod requantize;
@@ -40,6 +42,7 @@ pub use depthwise::Depthwise;
 pub use elementwise::Pairwise;
 pub use image::{Image, ImageMut, Region};
 pub use peak::peak;
+pub use pool::{Pool, Pooling, channel_sums};
 pub use quantize::quantize;
 pub use simd::Isa;
 

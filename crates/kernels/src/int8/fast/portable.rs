@@ -69,6 +69,12 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn store(x: [i32; LANES], to: *mut i32) {
+        // SAFETY: good for `LANES`.
+        unsafe { to.cast::<[i32; LANES]>().write_unaligned(x) };
+    }
+
+    #[inline(always)]
     unsafe fn load_bytes(from: *const u8, n: usize) -> [i32; LANES] {
         // SAFETY: good for `n`.
         each(|i| if i < n { i32::from(unsafe { *from.add(i) }) } else { 0 })
@@ -139,6 +145,11 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn scale(x: [i32; LANES], e: [i32; LANES]) -> [i32; LANES] {
         each(|i| (x[i] as f32 * f32::from_bits(e[i] as u32)).round_ties_even() as i32)
+    }
+
+    #[inline(always)]
+    unsafe fn quotient(x: [i32; LANES], divisor: f32) -> [i32; LANES] {
+        each(|i| (x[i] as f32 / divisor) as i32)
     }
 
     #[inline(always)]

@@ -47,8 +47,9 @@ impl Isa {
         found
     }
 
-    /// Whether this machine has it.
-    pub(super) fn check(self) {
+    /// # Panics
+    /// If this machine does not have it.
+    pub fn check(self) {
         assert!(Self::available().contains(&self), "this machine has no {self}");
     }
 }
@@ -122,6 +123,8 @@ pub(super) trait Simd: Copy + 'static {
     unsafe fn splat_at(from: *const i32) -> Self::Vector;
     /// `LANES` values, unaligned.
     unsafe fn load(from: *const i32) -> Self::Vector;
+    /// Stores `LANES` values, unaligned.
+    unsafe fn store(x: Self::Vector, to: *mut i32);
     /// `n ≤ LANES` bytes, each in a lane.
     unsafe fn load_bytes(from: *const u8, n: usize) -> Self::Vector;
     /// The low bytes of the first `n ≤ LANES` lanes.
@@ -145,6 +148,8 @@ pub(super) trait Simd: Copy + 'static {
     unsafe fn high_mul(x: Self::Vector, m: Self::Vector) -> Self::Vector;
     /// `rint(x as f32 · e)`, ties to even; `e` as the bits of an f32.
     unsafe fn scale(x: Self::Vector, e: Self::Vector) -> Self::Vector;
+    /// `x / divisor` toward zero; exact for `|x| < 2^24` and integers below 2^16.
+    unsafe fn quotient(x: Self::Vector, divisor: f32) -> Self::Vector;
     /// `LANES` numbers divided by `scale`, to the nearest integer, halves away from zero, within ±2^20; and whether all
     /// are numbers.
     unsafe fn nearest_steps(from: *const f32, scale: f32) -> (Self::Vector, bool);

@@ -1,0 +1,142 @@
+/* Fixed-point arithmetic, and where pixels lie. */
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+#include <arm_mve.h>
+#define MODEL_MVE 1
+#elif defined(__ARM_FEATURE_DSP)
+#include <arm_acle.h>
+#define MODEL_DSP 1
+#endif
+
+/* Bodies of kernels: made once for each class of shapes that the network has. */
+#if defined(__GNUC__)
+#define BODY static inline __attribute__((always_inline))
+#define KERNEL static __attribute__((noinline))
+#else
+#define BODY static inline
+#define KERNEL static
+#endif
+
+/* Part of an image in the arena: row y lies at ring position (y - top) mod ring. */
+struct place {
+    int8_t *data;
+    uint16_t top, left, columns, ring;
+};
+
+/* Where one call reads and writes; rows are the call's own arguments. */
+struct task {
+    struct place x, second, y;
+    uint16_t left, right; /* Columns of the output. */
+    int8_t *scratch;      /* One pixel that is put together before it is written, or NULL. */
+    int32_t backward;     /* From the last pixel and the last channel. */
+};
+
+/* x * mantissa * 2^(shift - 31). */
+struct multiplier {
+    int32_t mantissa, shift;
+};
+
+#if defined(MODEL_DSP)
+/* Four bytes, wherever they lie. */
+BODY uint32_t four_bytes(const int8_t *from)
+{
+    uint32_t word;
+    memcpy(&word, from, sizeof word);
+    return word;
+}
+
+/* Bytes 0 and 2 (even), 1 and 3 (odd) of a word, as signed halves; to both is added what `plus` has there. */
+BODY int32_t even(uint32_t word)
+{
+    int32_t halves;
+    __asm__("sxtb16 %0, %1" : "=r"(halves) : "r"(word));
+    return halves;
+}
+
+BODY int32_t odd(uint32_t word)
+{
+    int32_t halves;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(halves) : "r"(word));
+    return halves;
+}
+
+BODY int32_t even_plus(int32_t plus, uint32_t word)
+{
+    int32_t halves;
+    __asm__("sxtab16 %0, %1, %2" : "=r"(halves) : "r"(plus), "r"(word));
+    return halves;
+}
+
+BODY int32_t odd_plus(int32_t plus, uint32_t word)
+{
+    int32_t halves;
+    __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(halves) : "r"(plus), "r"(word));
+    return halves;
+}
+
+/* A value in both halves. */
+BODY int32_t both_halves(int32_t value)
+{
+    uint32_t half = (uint32_t)value & 0xffffu;
+    return (int32_t)(half << 16 | half);
+}
+#endif
+
+BODY int8_t *row_of(const struct place *p, int32_t y, int32_t pixel)
+{
+    int32_t row = (y - p->top) % p->ring;
+    return p->data + row * p->columns * pixel;
+}
+
+BODY int32_t clamp(int32_t value, int32_t low, int32_t high)
+{
+    value = value < low ? low : value;
+    return value > high ? high : value;
+}
+
+/* round(a * b / 2^31); only -2^31 by -2^31 saturates. */
+BODY int32_t high_mul(int32_t a, int32_t b)
+{
+    if (a == INT32_MIN && b == INT32_MIN) {
+        return INT32_MAX;
+    }
+    return (int32_t)(((int64_t)a * b + (INT64_C(1) << 30)) >> 31);
+}
+
+/* round(x / 2^exponent), ties away from zero; exponent in [0, 62]. */
+BODY int32_t divide_by_pot(int32_t x, int32_t exponent)
+{
+    int64_t mask = (INT64_C(1) << exponent) - 1;
+    int64_t rest = (int64_t)x & mask;
+    int64_t threshold = (mask >> 1) + (x < 0);
+    return (int32_t)(((int64_t)x >> exponent) + (rest > threshold));
+}
+
+/* Any x, any shift in [-31, 30]. */
+static inline int32_t scaled_any(int32_t x, int32_t mantissa, int32_t shift)
+{
+    int32_t left = shift > 0 ? (int32_t)((uint32_t)x << shift) : x;
+    return divide_by_pot(high_mul(left, mantissa), shift < 0 ? -shift : 0);
+}
+
+/* |x| < 2^30, shift in [-31, -1]. */
+BODY int32_t scaled(int32_t x, int32_t mantissa, int32_t shift)
+{
+    int32_t high, twice = x * 2, right = -shift;
+#if defined(MODEL_DSP) || defined(MODEL_MVE)
+    __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(twice), "r"(mantissa));
+#else
+    high = (int32_t)(((int64_t)twice * mantissa + (INT64_C(1) << 31)) >> 32);
+#endif
+    return (high + (1 << (right - 1)) + (high >> 31)) >> right;
+}
+
+/* a + b, brought to the ends of 32 bits. */
+BODY int32_t saturating_add(int32_t a, int32_t b)
+{
+    int64_t sum = (int64_t)a + b;
+    return sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : (int32_t)sum;
+}
