@@ -8,12 +8,13 @@
 //! | `src/calls.rs` | the run, call after call |
 //! | `src/kernels/*.rs` | the kernels that are called (`emit/rust/kernels`), and no others |
 //! | `check/vector.rs`, `examples/check.rs` | the test vector, and a program for the host that checks it |
-//! | `check/firmware.rs`, `check/*.ld` | the same for qemu: the only file with `unsafe` (start-up, semihosting) |
+//! | `check/firmware.rs`, `check/smallest.rs` | the same for qemu, and the least program that runs the model |
+//! | `check/startup.rs`, `check/*.ld` | what they need: with them the only files with `unsafe` |
 //!
 //! All reads and writes go through one `&mut [i8; N]`, by index: outputs may lie over their operands, which two slices could
 //! not. Inner loops run over slices of a checked length.
 //!
-//! What this file does not do: run anything (`verify_rust.rs`).
+//! What this file does not do: run anything (`verify/rust.rs`).
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -63,7 +64,7 @@ const TABLE: (&str, &str, &[&str]) = ("table", include_str!("rust/kernels/table.
 ///
 /// # Errors
 /// [`Error::Emit`] if a number is larger than the crate's types.
-pub fn print(firmware: &Firmware, vector: &Vector) -> Result<Vec<(String, String)>, Error> {
+pub(super) fn print(firmware: &Firmware, vector: &Vector) -> Result<Vec<(String, String)>, Error> {
     let mut printer = Printer::new(firmware)?;
     let calls = printer.calls()?;
     let lib = printer.lib();
@@ -77,6 +78,8 @@ pub fn print(firmware: &Firmware, vector: &Vector) -> Result<Vec<(String, String
         ("src/constants.rs".into(), printer.constants_file()),
         ("check/vector.rs".into(), printer.vector(vector)),
         ("check/firmware.rs".into(), include_str!("rust/firmware.rs").replace("model::", &format!("{}::", printer.name))),
+        ("check/smallest.rs".into(), include_str!("rust/smallest.rs").replace("model::", &format!("{}::", printer.name))),
+        ("check/startup.rs".into(), include_str!("rust/startup.rs").into()),
         ("check/cortex-m.ld".into(), include_str!("rust/cortex-m.ld").into()),
         ("check/mps3-an547.ld".into(), include_str!("rust/mps3-an547.ld").into()),
         ("examples/check.rs".into(), include_str!("rust/check.rs").replace("model::", &format!("{}::", printer.name))),
