@@ -16,7 +16,7 @@
 //!
 //! What this file does not do: run anything (`verify/rust.rs`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
 use tersor_kernels::int8::{Multiplier, Range};
@@ -30,7 +30,7 @@ use crate::error::Error;
 use crate::plan::Direction;
 
 /// The kernels, and what each needs of the others.
-const KERNELS: [(&str, &str, &[&str]); 24] = [
+const KERNELS: [(&str, &str, &[&str]); 25] = [
     ("add", include_str!("rust/kernels/add.rs"), &["pair", "sum"]),
     ("bilinear", include_str!("rust/kernels/bilinear.rs"), &["place"]),
     ("convolution", include_str!("rust/kernels/convolution.rs"), &["filter", "place"]),
@@ -40,7 +40,7 @@ const KERNELS: [(&str, &str, &[&str]); 24] = [
     ("depthwise_many", include_str!("rust/kernels/depthwise_many.rs"), &["filter", "place", "sum"]),
     ("depthwise_sum", include_str!("rust/kernels/depthwise_sum.rs"), &["depthwise", "sum"]),
     ("extremum", include_str!("rust/kernels/extremum.rs"), &["pair"]),
-    ("filter", include_str!("rust/kernels/filter.rs"), &["fixed_point"]),
+    ("filter", include_str!("rust/kernels/filter.rs"), &["fixed_point", "place"]),
     ("fixed_point", include_str!("rust/kernels/fixed_point.rs"), &[]),
     ("grouped", include_str!("rust/kernels/grouped.rs"), &["filter", "place", "sum"]),
     ("matrix", include_str!("rust/kernels/matrix.rs"), &["filter", "place"]),
@@ -54,11 +54,9 @@ const KERNELS: [(&str, &str, &[&str]); 24] = [
     ("prelu", include_str!("rust/kernels/prelu.rs"), &["fixed_point", "pair"]),
     ("product", include_str!("rust/kernels/product.rs"), &["fixed_point", "pair"]),
     ("softmax", include_str!("rust/kernels/softmax.rs"), &["fixed_point", "place"]),
-    ("sum", include_str!("rust/kernels/sum.rs"), &["fixed_point"]),
+    ("sum", include_str!("rust/kernels/sum.rs"), &["fixed_point", "place"]),
+    ("table", include_str!("rust/kernels/table.rs"), &["place"]),
 ];
-
-/// `table`'s name is also that of its argument; it stands apart from the others for no other reason than its length.
-const TABLE: (&str, &str, &[&str]) = ("table", include_str!("rust/kernels/table.rs"), &["place"]);
 
 /// The files of the crate: path, and text.
 ///
@@ -84,17 +82,9 @@ pub(super) fn print(firmware: &Firmware, vector: &Vector) -> Result<Vec<(String,
         ("check/mps3-an547.ld".into(), include_str!("rust/mps3-an547.ld").into()),
         ("examples/check.rs".into(), include_str!("rust/check.rs").replace("model::", &format!("{}::", printer.name))),
     ];
-    let (mut modules, mut kernels) = (String::new(), printer.kernels.clone());
-    // Until nothing new is needed.
-    loop {
-        let needed = KERNELS.iter().chain([&TABLE]).filter(|k| kernels.contains(k.0)).flat_map(|k| k.2.iter().copied());
-        let all: BTreeSet<&str> = kernels.iter().copied().chain(needed).collect();
-        if all.len() == kernels.len() {
-            break;
-        }
-        kernels = all;
-    }
-    for &(name, text, _) in KERNELS.iter().chain([&TABLE]).filter(|k| kernels.contains(k.0)) {
+    let kernels = printer.modules();
+    let mut modules = String::new();
+    for &(name, text, _) in KERNELS.iter().filter(|k| kernels.contains(k.0)) {
         let _ = writeln!(modules, "pub mod {name};");
         files.push((format!("src/kernels/{name}.rs"), text.into()));
     }
@@ -110,6 +100,8 @@ struct Printer<'a> {
     /// Constants that are printed, by position.
     constants: BTreeSet<ConstantId>,
     operators: String,
+    /// Statics that calls share: text, and name.
+    shared: HashMap<String, String>,
 }
 
 impl<'a> Printer<'a> {
@@ -125,11 +117,25 @@ impl<'a> Printer<'a> {
             kernels: ["place"].into(),
             constants: BTreeSet::new(),
             operators: String::new(),
+            shared: HashMap::new(),
         })
     }
 
     fn fault(&self, why: impl Into<String>) -> Error {
         Error::Emit { network: self.firmware.name.clone(), why: why.into() }
+    }
+
+    /// The kernels that are called, and those that they need.
+    fn modules(&self) -> BTreeSet<&'static str> {
+        let mut kernels = self.kernels.clone();
+        loop {
+            let known = KERNELS.iter().filter(|k| kernels.contains(k.0));
+            let all: BTreeSet<&str> = known.flat_map(|k| k.2.iter().copied().chain([k.0])).collect();
+            if all.len() == kernels.len() {
+                return all;
+            }
+            kernels = all;
+        }
     }
 
     /// The name of a kernel, which is thereby used.
@@ -224,14 +230,6 @@ impl<'a> Printer<'a> {
         format!("\n    /// {what}\n    pub fn reset(&mut self) {{\n{body}    }}\n}}\n")
     }
 
-    fn place(&self, place: &Place) -> String {
-        self.view(place.offset, place.rows[0], place.columns[0], place.columns[1] - place.columns[0], place.ring)
-    }
-
-    fn view(&self, offset: usize, row: usize, column: usize, width: usize, ring: usize) -> String {
-        format!("Place {{ offset: {offset}, row: {row}, column: {column}, width: {width}, ring: {ring} }}")
-    }
-
     /// The run.
     fn calls(&mut self) -> Result<String, Error> {
         let firmware = self.firmware;
@@ -255,10 +253,7 @@ impl<'a> Printer<'a> {
             let lines = self.call(call)?;
             let _ = writeln!(body, "    // {}: {}\n{lines}", operator.node, plain(&operator.name));
         }
-        let mut uses = String::new();
-        for kernel in &self.kernels {
-            let _ = writeln!(uses, "use crate::kernels::{kernel}::*;");
-        }
+        let uses: String = self.modules().iter().map(|kernel| format!("use crate::kernels::{kernel}::*;\n")).collect();
         Ok(format!(
             "//! The run, call after call.\n\n#![allow(unused_imports)]\n\n{uses}use crate::{{constants::*, operators::*, Feed, Rect, feed}};\n\n/// One inference.\n#[rustfmt::skip]\npub fn run(arena: &mut Arena, read_rect: &mut dyn FnMut(Rect, &mut [i8])) {{\n{body}}}\n"
         ))
@@ -310,6 +305,14 @@ impl<'a> Printer<'a> {
             Kind::Softmax { rows, depth, mantissa, left_shift, least_difference } => format!(
                 "pub static OP{at}: Softmax = Softmax {{\n    rows: {rows},\n    depth: {depth},\n    mantissa: {mantissa},\n    left_shift: {left_shift},\n    least_difference: {least_difference},\n}};\n"
             ),
+            Kind::Nearest { rows, columns } => {
+                let (rows, columns) = (self.constant(*rows), self.constant(*columns));
+                format!("pub static OP{at}: Sources = Sources {{ rows: {rows}, columns: {columns} }};\n")
+            }
+            Kind::Bilinear { rows, columns } => {
+                let (rows, columns) = (self.constant(*rows), self.constant(*columns));
+                format!("pub static OP{at}: Axes = Axes {{ rows: {rows}, columns: {columns} }};\n")
+            }
             _ => String::new(),
         };
         if !text.is_empty() {
@@ -336,7 +339,6 @@ impl<'a> Printer<'a> {
         );
         if let Some(s) = &f.sum {
             let _ = writeln!(text, "\n/// The sum that is done with it.\npub static SUM{at}: Sum = {};", sum(s));
-            self.kernel("sum");
         }
         Ok(text)
     }
@@ -351,123 +353,127 @@ impl<'a> Printer<'a> {
         )
     }
 
+    /// The name of a static of this type and value; equal ones are one.
+    fn share(&mut self, prefix: &str, kind: &str, value: &str) -> String {
+        let text = format!("{kind} = {value};");
+        let next = format!("{prefix}{}", self.shared.len());
+        if let Some(name) = self.shared.get(&text) {
+            return format!("&{name}");
+        }
+        let _ = writeln!(self.operators, "\npub static {next}: {text}");
+        self.shared.insert(text, next.clone());
+        format!("&{next}")
+    }
+
+    /// The name of an operator at its place.
+    fn placed(&mut self, kind: &str, op: &str, call: &Call, input: Option<Place>, output: Option<Place>) -> String {
+        let side = |p: Option<Place>| p.map_or_else(|| view(0, 0, 0, 1, 1), |p| place(&p));
+        let value = format!(
+            "Call {{\n    op: {op},\n    columns: {:?},\n    input: {},\n    output: {},\n    scratch: {},\n    backward: {},\n}}",
+            call.columns,
+            side(input),
+            side(output),
+            call.scratch.map_or("None".into(), |s| format!("Some({s})")),
+            call.direction == Direction::Backward
+        );
+        self.share("CALL", &format!("Call<{kind}>"), &value)
+    }
+
     /// The lines of a call.
     fn call(&mut self, call: &Call) -> Result<String, Error> {
         let at = call.operator;
-        let kind = &self.firmware.operators[at].kind;
+        let firmware = self.firmware;
+        let kind = &firmware.operators[at].kind;
         let arena = |i: usize| match call.reads.get(i) {
             Some(Operand::Arena(place)) => Ok(*place),
-            _ => Err(self.fault(format!("operator {} reads no arena", self.firmware.operators[at].node))),
+            _ => Err(Error::Emit {
+                network: firmware.name.clone(),
+                why: format!("operator {} reads no arena", firmware.operators[at].node),
+            }),
         };
         let output = call.writes.first().copied();
         let to = output.map_or(0, |p| p.offset);
         let pixel = output.map_or(0, |p| p.pixel);
-        let one = |input: Option<Place>| {
-            let output = output.map_or(String::new(), |p| self.place(&p));
-            let input = input.map_or_else(|| self.view(0, 0, 0, 1, 1), |p| self.place(&p));
-            format!(
-                "&Call {{ rows: {:?}, columns: {:?}, input: {input}, output: {output}, scratch: {}, backward: {} }}",
-                call.rows,
-                call.columns,
-                call.scratch.map_or("None".into(), |s| format!("Some({s})")),
-                call.direction == Direction::Backward
-            )
-        };
+        let op = format!("&OP{at}");
+        let rows = format!("{:?}", call.rows);
         let line = match kind {
-            Kind::Convolution { filter, per_group } => {
-                let input = arena(0)?;
-                let other = filter.sum.as_ref().map(|_| arena(1)).transpose()?.map(|p| self.place(&p));
-                let call = one(Some(input));
-                match (is_pointwise(filter, *per_group), *per_group == filter.in_channels, other) {
-                    (true, _, None) => format!("{}(arena, &OP{at}, {call});", self.kernel("pointwise")),
-                    (true, _, Some(p)) => {
-                        format!("{}(arena, &OP{at}, {call}, &SUM{at}, &{p});", self.kernel("pointwise_sum"))
+            Kind::Convolution { filter, .. } | Kind::Depthwise(filter) => {
+                let name = self.placed("Filter", &op, call, Some(arena(0)?), output);
+                let added = match &filter.sum {
+                    Some(_) => {
+                        let value = format!("Added {{ sum: &SUM{at}, other: {} }}", place(&arena(1)?));
+                        Some(self.share("ADDED", "Added", &value))
                     }
-                    (_, true, None) => format!("{}(arena, &OP{at}, {call});", self.kernel("convolution")),
-                    (_, true, Some(p)) => {
-                        format!("{}(arena, &OP{at}, {call}, &SUM{at}, &{p});", self.kernel("convolution_sum"))
+                    None => None,
+                };
+                let option = added.as_ref().map_or("None".into(), |a| format!("Some({a})"));
+                let (kernel, more) = match kind {
+                    Kind::Convolution { per_group, .. } if *per_group < filter.in_channels => {
+                        ("grouped", format!(", {per_group}, {option}"))
                     }
-                    (_, false, other) => {
-                        let sum = other.map_or("None".into(), |p| format!("Some((&SUM{at}, &{p}))"));
-                        format!("{}(arena, &OP{at}, {call}, {per_group}, {sum});", self.kernel("grouped"))
+                    Kind::Depthwise(_) if filter.in_channels < filter.out_channels => {
+                        ("depthwise_many", format!(", {option}"))
                     }
-                }
-            }
-            Kind::Depthwise(filter) => {
-                let input = arena(0)?;
-                let other = filter.sum.as_ref().map(|_| arena(1)).transpose()?.map(|p| self.place(&p));
-                let call = one(Some(input));
-                match (filter.in_channels == filter.out_channels, other) {
-                    (true, None) => format!("{}(arena, &OP{at}, {call});", self.kernel("depthwise")),
-                    (true, Some(p)) => {
-                        format!("{}(arena, &OP{at}, {call}, &SUM{at}, &{p});", self.kernel("depthwise_sum"))
+                    _ => {
+                        let [alone, with_sum] = match kind {
+                            Kind::Depthwise(_) => ["depthwise", "depthwise_sum"],
+                            _ if is_pointwise(filter) => ["pointwise", "pointwise_sum"],
+                            _ => ["convolution", "convolution_sum"],
+                        };
+                        added.map_or((alone, String::new()), |a| (with_sum, format!(", {a}")))
                     }
-                    (false, other) => {
-                        let sum = other.map_or("None".into(), |p| format!("Some((&SUM{at}, &{p}))"));
-                        format!("{}(arena, &OP{at}, {call}, {sum});", self.kernel("depthwise_many"))
-                    }
-                }
+                };
+                format!("{}(arena, {name}, {rows}{more});", self.kernel(kernel))
             }
             Kind::Matrix { rows, weight_zero, .. } => {
-                let from = arena(0)?.offset;
-                let (input, output) = (self.view(from, 0, 0, *rows, 1), self.view(to, 0, 0, *rows, 1));
-                let call = format!(
-                    "&Call {{ rows: [0, 1], columns: [0, {rows}], input: {input}, output: {output}, scratch: None, backward: false }}"
-                );
+                // The rows of a matrix are the pixels of a row.
+                let side = |offset| Place { offset, rows: [0, 1], columns: [0, *rows], ring: 1, pixel: 1 };
+                let call = Call { columns: [0, *rows], direction: Direction::Forward, scratch: None, ..call.clone() };
+                let name = self.placed("Filter", &op, &call, Some(side(arena(0)?.offset)), Some(side(to)));
                 match weight_zero {
-                    0 => format!("{}(arena, &OP{at}, {call});", self.kernel("pointwise")),
-                    zero => format!("{}(arena, &OP{at}, {call}, {zero});", self.kernel("matrix")),
+                    0 => format!("{}(arena, {name}, [0, 1]);", self.kernel("pointwise")),
+                    zero => format!("{}(arena, {name}, [0, 1], {zero});", self.kernel("matrix")),
                 }
             }
             Kind::Pool { .. } => {
-                let call = one(Some(arena(0)?));
-                format!("{}(arena, &OP{at}, {call});", self.kernel("pool"))
+                let name = self.placed("Pool", &op, call, Some(arena(0)?), output);
+                format!("{}(arena, {name}, {rows});", self.kernel("pool"))
             }
             Kind::Pair { formula, shape, steps, spatial } => {
-                let call_text = one(None);
                 let operands = self.operands(call, *spatial)?;
-                let pair = format!(
-                    "&Pair {{ shape: &{shape:?}, steps: [&{:?}, &{:?}], operands: {operands} }}",
+                let value = format!(
+                    "Pair {{\n    shape: &{shape:?},\n    steps: [&{:?}, &{:?}],\n    operands: {operands},\n}}",
                     steps[0], steps[1]
                 );
-                match formula {
-                    PairFormula::Sum(_) => format!("{}(arena, {pair}, {call_text}, &OP{at});", self.kernel("add")),
-                    PairFormula::Product { .. } => {
-                        format!("{}(arena, {pair}, {call_text}, &OP{at});", self.kernel("product"))
-                    }
-                    PairFormula::Prelu { .. } => format!("{}(arena, {pair}, {call_text}, &OP{at});", self.kernel("prelu")),
-                    PairFormula::Maximum => format!("{}(arena, {pair}, {call_text}, true);", self.kernel("extremum")),
-                    PairFormula::Minimum => format!("{}(arena, {pair}, {call_text}, false);", self.kernel("extremum")),
-                }
+                let pair = self.share("PAIR", "Pair", &value);
+                let (kernel, kind, op) = match formula {
+                    PairFormula::Sum(_) => ("add", "Sum", op.as_str()),
+                    PairFormula::Product { .. } => ("product", "Product", op.as_str()),
+                    PairFormula::Prelu { .. } => ("prelu", "Prelu", op.as_str()),
+                    PairFormula::Maximum => ("extremum", "bool", "&true"),
+                    PairFormula::Minimum => ("extremum", "bool", "&false"),
+                };
+                let name = self.placed(kind, op, call, None, output);
+                self.kernel("pair");
+                format!("{}(arena, {pair}, {name}, {rows});", self.kernel(kernel))
             }
             Kind::Table(id) => {
-                let call = one(Some(arena(0)?));
-                format!("{}(arena, {}, {call}, {pixel});", self.kernel("table"), self.constant(*id))
+                let table = self.constant(*id);
+                let name = self.placed("[i8; 256]", &table, call, Some(arena(0)?), output);
+                format!("{}(arena, {name}, {rows}, {pixel});", self.kernel("table"))
             }
-            Kind::Mean { .. } => format!("{}(arena, &OP{at}, {}, {to});", "mean", arena(0)?.offset),
-            Kind::Softmax { .. } => format!("{}(arena, &OP{at}, {}, {to});", "softmax", arena(0)?.offset),
-            Kind::Nearest { rows, columns } => {
-                let call = one(Some(arena(0)?));
-                let (rows, columns) = (self.constant(*rows), self.constant(*columns));
-                format!("{}(arena, {rows}, {columns}, {call}, {pixel});", self.kernel("nearest"))
+            Kind::Mean { .. } => format!("{}(arena, {op}, {}, {to});", self.kernel("mean"), arena(0)?.offset),
+            Kind::Softmax { .. } => format!("{}(arena, {op}, {}, {to});", self.kernel("softmax"), arena(0)?.offset),
+            Kind::Nearest { .. } => {
+                let name = self.placed("Sources", &op, call, Some(arena(0)?), output);
+                format!("{}(arena, {name}, {rows}, {pixel});", self.kernel("nearest"))
             }
-            Kind::Bilinear { rows, columns } => {
-                let call = one(Some(arena(0)?));
-                let (rows, columns) = (self.constant(*rows), self.constant(*columns));
-                format!("{}(arena, {rows}, {columns}, {call}, {pixel});", self.kernel("bilinear"))
+            Kind::Bilinear { .. } => {
+                let name = self.placed("Axes", &op, call, Some(arena(0)?), output);
+                format!("{}(arena, {name}, {rows}, {pixel});", self.kernel("bilinear"))
             }
             Kind::Movement { fill, copies } => return self.movement(call, fill.as_deref(), copies),
         };
-        match kind {
-            Kind::Mean { .. } => _ = self.kernel("mean"),
-            Kind::Softmax { .. } => _ = self.kernel("softmax"),
-            Kind::Convolution { .. } | Kind::Depthwise(_) | Kind::Matrix { .. } | Kind::Pool { .. } => {
-                self.kernel("filter");
-                self.kernel("fixed_point");
-            }
-            Kind::Pair { .. } => _ = self.kernel("pair"),
-            _ => {}
-        }
         Ok(format!("    {line}"))
     }
 
@@ -476,7 +482,7 @@ impl<'a> Printer<'a> {
         let mut texts = Vec::new();
         for (i, spatial) in spatial.into_iter().enumerate() {
             texts.push(match call.reads.get(i) {
-                Some(Operand::Arena(p)) if spatial => format!("Operand::Image({}, {})", self.place(p), p.pixel),
+                Some(Operand::Arena(p)) if spatial => format!("Operand::Image({}, {})", place(p), p.pixel),
                 Some(Operand::Arena(p)) => format!("Operand::Fixed({})", p.offset),
                 Some(Operand::Constant(id)) => format!("Operand::Flash({})", self.constant(*id)),
                 None => return Err(self.fault("an operator of two operands has one")),
@@ -523,23 +529,7 @@ impl<'a> Printer<'a> {
     }
 
     fn operators_file(&self) -> String {
-        let used = |names: &[&'static str]| names.iter().any(|n| self.operators.contains(&format!(": {n} ")));
-        let mut uses = String::new();
-        for (module, names) in [
-            ("filter", &["Filter", "Requantization", "Window"][..]),
-            ("fixed_point", &["Multiplier", "Range"]),
-            ("sum", &["Sum"]),
-            ("pool", &["Pool"]),
-            ("product", &["Product"]),
-            ("prelu", &["Prelu"]),
-            ("mean", &["Mean"]),
-            ("softmax", &["Softmax"]),
-        ] {
-            let mentioned = names.iter().any(|n| self.operators.contains(&format!("{n} {{")));
-            if used(names) || mentioned {
-                let _ = writeln!(uses, "use crate::kernels::{module}::{{{}}};", names.join(", "));
-            }
-        }
+        let uses: String = self.modules().iter().map(|kernel| format!("use crate::kernels::{kernel}::*;\n")).collect();
         format!(
             "//! What is computed, in numbers.\n\n#![allow(unused_imports)]\n\nuse crate::constants::*;\n{uses}{}",
             self.operators
@@ -599,10 +589,10 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// One tap without padding, and one group.
-fn is_pointwise(f: &Filter, per_group: usize) -> bool {
+/// One tap without padding.
+fn is_pointwise(f: &Filter) -> bool {
     let inside = |w: &Window| w.kernel == 1 && w.before == 0 && (w.output - 1) * w.stride < w.input;
-    inside(&f.rows) && inside(&f.columns) && per_group == f.in_channels
+    inside(&f.rows) && inside(&f.columns)
 }
 
 /// Every number that is a row, a column or a count of them.
@@ -622,6 +612,15 @@ fn coordinates(firmware: &Firmware) -> impl Iterator<Item = usize> + '_ {
         _ => Vec::new(),
     });
     calls.chain(operators)
+}
+
+fn place(place: &Place) -> String {
+    // Only its place in the ring counts: rows that are computed one by one share their call.
+    view(place.offset, place.rows[0] % place.ring, place.columns[0], place.columns[1] - place.columns[0], place.ring)
+}
+
+fn view(offset: usize, row: usize, column: usize, width: usize, ring: usize) -> String {
+    format!("Place {{ offset: {offset}, row: {row}, column: {column}, width: {width}, ring: {ring} }}")
 }
 
 fn window(w: &Window) -> String {

@@ -1,11 +1,11 @@
 //! ADD and SUB.
 
-use super::pair::{Pair, each_pair};
-use super::place::{Arena, Call};
+use super::pair::{each_pair, Pair};
+use super::place::{Arena, Call, Rows};
 use super::sum::Sum;
 
 /// Sums or differences.
 #[inline(never)]
-pub fn add(arena: &mut Arena, op: &Pair, call: &Call, sum: &Sum) {
-    each_pair(arena, op, call, |a, b| sum.value(a, b));
+pub fn add(arena: &mut Arena, pair: &Pair, call: &Call<Sum>, rows: Rows) {
+    each_pair(arena, pair, call, rows, |a, b| call.op.value(a, b));
 }

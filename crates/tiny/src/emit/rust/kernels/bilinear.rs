@@ -1,14 +1,22 @@
 //! RESIZE_BILINEAR with 10-bit weights: four products for a value, rounded once.
 
-use super::place::{Arena, Call};
+use super::place::{Arena, Call, Rows};
 
-/// Axes are triples for each output: lower and upper source, and the weight of the upper out of 1024.
+/// Triples for each output: lower and upper source, and the weight of the upper out of 1024.
+pub struct Axes {
+    /// Of the rows.
+    pub rows: &'static [i32],
+    /// Of the columns.
+    pub columns: &'static [i32],
+}
+
+/// Values between four of the input.
 #[inline(never)]
-pub fn bilinear(arena: &mut Arena, rows: &[i32], columns: &[i32], call: &Call, channels: usize) {
+pub fn bilinear(arena: &mut Arena, call: &Call<Axes>, rows: Rows, channels: usize) {
     let triple = |axis: &[i32], i: usize| [axis[3 * i], axis[3 * i + 1], axis[3 * i + 2]];
-    call.each_pixel(|y, x| {
-        let [top, bottom, v] = triple(rows, y);
-        let [left, right, h] = triple(columns, x);
+    call.each_pixel(rows, |y, x| {
+        let [top, bottom, v] = triple(call.op.rows, y);
+        let [left, right, h] = triple(call.op.columns, x);
         let to = call.output.at(y, x, channels);
         for c in 0..channels {
             let at = |y: i32, x: i32| i64::from(arena[call.input.at(y as usize, x as usize, channels) + c]);

@@ -1,23 +1,29 @@
 //! CONV_2D, pixel by pixel, four output channels at a time.
 
-use super::filter::{Filter, Taps, add_four, add_one};
-use super::place::{Arena, Call, settle};
+use super::filter::{add_four, add_one, Filter, Taps};
+use super::place::{settle, Arena, Call, Rows};
 
 /// A convolution of one group.
 #[inline(never)]
-pub fn convolution(arena: &mut Arena, op: &Filter, call: &Call) {
-    convolve(arena, op, call, |_, _, _, _, value| value);
+pub fn convolution(arena: &mut Arena, call: &Call<Filter>, rows: Rows) {
+    convolve(arena, call, rows, |_, _, _, _, value| value);
 }
 
 /// As [`convolution`]; `finish(arena, y, x, channel, value)` is what is written.
 #[inline(always)]
-pub fn convolve(arena: &mut Arena, op: &Filter, call: &Call, finish: impl Fn(&Arena, usize, usize, usize, i8) -> i8) {
+pub fn convolve(
+    arena: &mut Arena,
+    call: &Call<Filter>,
+    rows: Rows,
+    finish: impl Fn(&Arena, usize, usize, usize, i8) -> i8,
+) {
+    let op = call.op;
     let channels = op.out_channels as usize;
-    call.each_pixel(|y, x| {
+    call.each_pixel(rows, |y, x| {
         let target = call.target(y, x, channels);
         let taps = Taps::new(op, &call.input, y, x);
         call.each_block(channels, |o, count| {
-            let values = block(arena, op, call, &taps, o, count);
+            let values = block(arena, call, &taps, o, count);
             let mut finished = [0; 4];
             for i in 0..count {
                 finished[i] = finish(arena, y, x, o + i, values[i]);
@@ -30,7 +36,8 @@ pub fn convolve(arena: &mut Arena, op: &Filter, call: &Call, finish: impl Fn(&Ar
 
 /// Channels `o..o + count` of one pixel; `count` is 4 or 1.
 #[inline(never)]
-fn block(arena: &Arena, op: &Filter, call: &Call, taps: &Taps, o: usize, count: usize) -> [i8; 4] {
+fn block(arena: &Arena, call: &Call<Filter>, taps: &Taps, o: usize, count: usize) -> [i8; 4] {
+    let op = call.op;
     let (depth, width) = (op.in_channels as usize, op.columns.kernel as usize);
     let size = op.rows.kernel as usize * width * depth;
     let dilation = op.columns.dilation as usize;

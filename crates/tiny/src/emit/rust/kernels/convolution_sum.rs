@@ -2,12 +2,12 @@
 
 use super::convolution::convolve;
 use super::filter::Filter;
-use super::place::{Arena, Call, Place};
-use super::sum::Sum;
+use super::place::{Arena, Call, Rows};
+use super::sum::Added;
 
-/// A convolution of one group whose values are added to those at `other`.
+/// A convolution of one group whose values are added to those at another place.
 #[inline(never)]
-pub fn convolution_sum(arena: &mut Arena, op: &Filter, call: &Call, sum: &Sum, other: &Place) {
-    let channels = op.out_channels as usize;
-    convolve(arena, op, call, |arena, y, x, o, value| sum.with(value, arena[other.at(y, x, channels) + o]));
+pub fn convolution_sum(arena: &mut Arena, call: &Call<Filter>, rows: Rows, added: &Added) {
+    let channels = call.op.out_channels as usize;
+    convolve(arena, call, rows, |arena, y, x, o, value| added.to(value, arena, y, x, channels, o));
 }

@@ -1,17 +1,18 @@
 //! DEPTHWISE_CONV_2D with several outputs for each input channel, and the ADD after it if there is one.
 
 use super::filter::{Filter, Taps};
-use super::place::{Arena, Call, Place, settle};
-use super::sum::Sum;
+use super::place::{settle, Arena, Call, Rows};
+use super::sum::Added;
 
 /// Output channel `i·many + m` reads input channel `i`.
 #[inline(never)]
-pub fn depthwise_many(arena: &mut Arena, op: &Filter, call: &Call, sum: Option<(&Sum, &Place)>) {
+pub fn depthwise_many(arena: &mut Arena, call: &Call<Filter>, rows: Rows, added: Option<&Added>) {
+    let op = call.op;
     let [depth, channels] = [op.in_channels, op.out_channels].map(usize::from);
     let many = channels / depth;
     let width = op.columns.kernel as usize;
     let zero = i32::from(op.input_zero);
-    call.each_pixel(|y, x| {
+    call.each_pixel(rows, |y, x| {
         let target = call.target(y, x, channels);
         let taps = Taps::new(op, &call.input, y, x);
         let [left, right] = taps.columns;
@@ -26,8 +27,8 @@ pub fn depthwise_many(arena: &mut Arena, op: &Filter, call: &Call, sum: Option<(
                 }
             });
             let value = op.requantization.apply(total, o);
-            arena[target[0] + o] = match sum {
-                Some((sum, other)) => sum.with(value, arena[other.at(y, x, channels) + o]),
+            arena[target[0] + o] = match added {
+                Some(added) => added.to(value, arena, y, x, channels, o),
                 None => value,
             };
         }

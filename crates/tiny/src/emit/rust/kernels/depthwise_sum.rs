@@ -2,12 +2,12 @@
 
 use super::depthwise::convolve_depths;
 use super::filter::Filter;
-use super::place::{Arena, Call, Place};
-use super::sum::Sum;
+use super::place::{Arena, Call, Rows};
+use super::sum::Added;
 
-/// A depthwise convolution whose values are added to those at `other`.
+/// A depthwise convolution whose values are added to those at another place.
 #[inline(never)]
-pub fn depthwise_sum(arena: &mut Arena, op: &Filter, call: &Call, sum: &Sum, other: &Place) {
-    let channels = op.out_channels as usize;
-    convolve_depths(arena, op, call, |arena, y, x, c, value| sum.with(value, arena[other.at(y, x, channels) + c]));
+pub fn depthwise_sum(arena: &mut Arena, call: &Call<Filter>, rows: Rows, added: &Added) {
+    let channels = call.op.out_channels as usize;
+    convolve_depths(arena, call, rows, |arena, y, x, c, value| added.to(value, arena, y, x, channels, c));
 }

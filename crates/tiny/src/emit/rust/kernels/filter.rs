@@ -1,6 +1,6 @@
 //! What convolutions and matrices have in common: windows, and how sums become int8 values.
 
-use super::fixed_point::{Range, scaled};
+use super::fixed_point::{scaled, Range};
 use super::place::Place;
 use crate::Coordinate;
 
@@ -52,7 +52,7 @@ pub struct Requantization {
 
 impl Requantization {
     /// The value of a sum.
-    #[inline(never)]
+    #[inline]
     pub fn apply(&self, sum: i32, channel: usize) -> i8 {
         let i = if self.mantissas.len() == 1 { 0 } else { channel };
         let (mantissa, shift) = (self.mantissas[i], self.shifts[i]);
@@ -67,7 +67,7 @@ impl Requantization {
     }
 
     /// The values of the first `count` of four sums, for the channels from `first` on.
-    #[inline]
+    #[inline(never)]
     pub fn block(&self, sums: [i32; 4], first: usize, count: usize) -> [i8; 4] {
         let mut values = [0; 4];
         for i in 0..count {

@@ -1,13 +1,14 @@
 //! FULLY_CONNECTED with weights that have a zero point. Without, it is [`pointwise`](super::pointwise).
 
 use super::filter::Filter;
-use super::place::{Arena, Call};
+use super::place::{Arena, Call, Rows};
 
 /// `call.columns` are the rows of the input.
 #[inline(never)]
-pub fn matrix(arena: &mut Arena, op: &Filter, call: &Call, weight_zero: i32) {
+pub fn matrix(arena: &mut Arena, call: &Call<Filter>, rows: Rows, weight_zero: i32) {
+    let op = call.op;
     let [depth, channels] = [op.in_channels, op.out_channels].map(usize::from);
-    call.each_pixel(|y, x| {
+    call.each_pixel(rows, |y, x| {
         let from = call.input.at(y, x, depth);
         let to = call.output.at(y, x, channels);
         for o in 0..channels {

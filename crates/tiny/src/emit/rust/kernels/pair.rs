@@ -1,6 +1,6 @@
 //! Operators of two tensors, element by element, with broadcasting.
 
-use super::place::{Arena, Call, Place};
+use super::place::{Arena, Call, Place, Rows};
 
 /// Where an operand comes from.
 pub enum Operand {
@@ -24,9 +24,9 @@ pub struct Pair {
 
 /// Writes `value(a, b)` for each element, in order.
 #[inline(always)]
-pub fn each_pair(arena: &mut Arena, op: &Pair, call: &Call, value: impl Fn(i8, i8) -> i8) {
+pub fn each_pair<T>(arena: &mut Arena, op: &Pair, call: &Call<T>, rows: Rows, value: impl Fn(i8, i8) -> i8) {
     let bytes: usize = op.shape.iter().map(|&n| n as usize).product();
-    call.each_pixel(|y, x| {
+    call.each_pixel(rows, |y, x| {
         let to = call.output.at(y, x, bytes);
         for i in 0..bytes {
             let i = if call.backward { bytes - 1 - i } else { i };

@@ -1,9 +1,12 @@
 //! Where images lie in the arena, and in which order their pixels are computed.
 
-use crate::{ARENA_BYTES, Coordinate, Offset};
+use crate::{Coordinate, Offset, ARENA_BYTES};
 
 /// The one memory for everything that lives.
 pub type Arena = [i8; ARENA_BYTES];
+
+/// Rows of an output, the end exclusive.
+pub type Rows = [Coordinate; 2];
 
 /// The part of an image that the arena holds, `ring` rows at once. What is no image is one pixel.
 pub struct Place {
@@ -28,10 +31,10 @@ impl Place {
     }
 }
 
-/// The pixels that a call computes.
-pub struct Call {
-    /// Rows of the output, the end exclusive.
-    pub rows: [Coordinate; 2],
+/// An operator at its place. Calls that differ in their rows alone share it.
+pub struct Call<Operator: 'static> {
+    /// What is computed.
+    pub op: &'static Operator,
     /// Columns of the output, the end exclusive.
     pub columns: [Coordinate; 2],
     /// What is read.
@@ -44,11 +47,11 @@ pub struct Call {
     pub backward: bool,
 }
 
-impl Call {
-    /// Calls `compute(y, x)` for each pixel, in order.
+impl<Operator> Call<Operator> {
+    /// Calls `compute(y, x)` for each pixel of `rows`, the end exclusive, in order.
     #[inline(always)]
-    pub fn each_pixel(&self, mut compute: impl FnMut(usize, usize)) {
-        let [top, bottom] = self.rows.map(|y| y as usize);
+    pub fn each_pixel(&self, rows: Rows, mut compute: impl FnMut(usize, usize)) {
+        let [top, bottom] = rows.map(|y| y as usize);
         let [left, right] = self.columns.map(|x| x as usize);
         for i in 0..bottom - top {
             let y = if self.backward { bottom - 1 - i } else { top + i };

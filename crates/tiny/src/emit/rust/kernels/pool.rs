@@ -2,7 +2,7 @@
 
 use super::filter::Window;
 use super::fixed_point::Range;
-use super::place::{Arena, Call, settle};
+use super::place::{settle, Arena, Call, Rows};
 
 /// A pool.
 pub struct Pool {
@@ -20,9 +20,10 @@ pub struct Pool {
 
 /// The mean (ties away from zero) or the greatest of each window.
 #[inline(never)]
-pub fn pool(arena: &mut Arena, op: &Pool, call: &Call) {
+pub fn pool(arena: &mut Arena, call: &Call<Pool>, rows: Rows) {
+    let op = call.op;
     let channels = op.channels as usize;
-    call.each_pixel(|y, x| {
+    call.each_pixel(rows, |y, x| {
         let target = call.target(y, x, channels);
         let [top, bottom] = op.rows.taps(y);
         let [left, right] = op.columns.taps(x);

@@ -1,8 +1,8 @@
 //! PRELU.
 
 use super::fixed_point::{Multiplier, Range};
-use super::pair::{Pair, each_pair};
-use super::place::{Arena, Call};
+use super::pair::{each_pair, Pair};
+use super::place::{Arena, Call, Rows};
 
 /// With `x = a − zeros[0]`: `positive · x` for `x ≥ 0`, `negative · (x · (b − zeros[1]))` below.
 pub struct Prelu {
@@ -18,8 +18,9 @@ pub struct Prelu {
 
 /// Slopes below zero.
 #[inline(never)]
-pub fn prelu(arena: &mut Arena, op: &Pair, call: &Call, prelu: &Prelu) {
-    each_pair(arena, op, call, |a, b| {
+pub fn prelu(arena: &mut Arena, pair: &Pair, call: &Call<Prelu>, rows: Rows) {
+    let prelu = call.op;
+    each_pair(arena, pair, call, rows, |a, b| {
         let x = i32::from(a) - i32::from(prelu.zeros[0]);
         let y = if x >= 0 {
             prelu.positive.apply(x)

@@ -1,8 +1,8 @@
 //! MUL.
 
 use super::fixed_point::{Multiplier, Range};
-use super::pair::{Pair, each_pair};
-use super::place::{Arena, Call};
+use super::pair::{each_pair, Pair};
+use super::place::{Arena, Call, Rows};
 
 /// `clamp(output · (a − zeros[0])(b − zeros[1]) + output_zero)`.
 pub struct Product {
@@ -18,8 +18,9 @@ pub struct Product {
 
 /// Products.
 #[inline(never)]
-pub fn product(arena: &mut Arena, op: &Pair, call: &Call, product: &Product) {
-    each_pair(arena, op, call, |a, b| {
+pub fn product(arena: &mut Arena, pair: &Pair, call: &Call<Product>, rows: Rows) {
+    let product = call.op;
+    each_pair(arena, pair, call, rows, |a, b| {
         let [p, q] = product.zeros.map(i32::from);
         let raw = (i32::from(a) - p) * (i32::from(b) - q);
         product.range.clamp(product.output.apply(raw).saturating_add(product.output_zero.into()))

@@ -2,7 +2,7 @@
 //!
 //! Source: gemmlowp's fixed-point functions, as TensorFlow Lite Micro calls them. Qa.b: `a` bits before the point.
 
-use super::fixed_point::{Range, divide_by_power, high_product};
+use super::fixed_point::{divide_by_power, high_product, Range};
 use super::place::Arena;
 
 /// Bits before the point of the scaled differences (Q5.26).

@@ -1,6 +1,7 @@
 //! ADD and SUB of two values on a common scale, 20 bits up.
 
 use super::fixed_point::{Multiplier, Range};
+use super::place::{Arena, Place};
 
 /// `clamp(output · (operands[0] · ((a − zeros[0]) << 20) + sign · operands[1] · ((b − zeros[1]) << 20)) + output_zero)`.
 pub struct Sum {
@@ -29,10 +30,25 @@ impl Sum {
         let raw = part(0, a) + if self.negative { -second } else { second };
         self.range.clamp(self.output.apply(raw).saturating_add(self.output_zero.into()))
     }
+}
 
-    /// Of a convolution's value and another.
+/// What is added to a convolution's values.
+pub struct Added {
+    /// How.
+    pub sum: &'static Sum,
+    /// The other summand.
+    pub other: Place,
+}
+
+impl Added {
+    /// The sum of channel `c` of pixel (`y`, `x`).
     #[inline]
-    pub fn with(&self, value: i8, other: i8) -> i8 {
-        if self.swapped { self.value(other, value) } else { self.value(value, other) }
+    pub fn to(&self, value: i8, arena: &Arena, y: usize, x: usize, channels: usize, c: usize) -> i8 {
+        let other = arena[self.other.at(y, x, channels) + c];
+        if self.sum.swapped {
+            self.sum.value(other, value)
+        } else {
+            self.sum.value(value, other)
+        }
     }
 }
