@@ -224,9 +224,9 @@ impl<'f> Printer<'f> {
         for (o, operator) in firmware.operators.iter().enumerate() {
             self.operator(o, operator)?;
         }
-        for (c, call) in firmware.calls.iter().enumerate() {
+        for call in &firmware.calls {
             self.feeds(call)?;
-            if firmware.operators.len() == firmware.calls.len() || call.feeds.is_empty() && c == 0 {
+            if firmware.operators.len() == firmware.calls.len() {
                 let operator = &firmware.operators[call.operator];
                 let _ = writeln!(self.run, "    /* Operator {}: {} */", operator.node, operator.name);
             }
