@@ -172,7 +172,10 @@ fn single_operators_in_c() -> Result {
         match emit(&network, &plan, Target::C) {
             Ok(emission) => emission.write(&folder.join(key))?,
             Err(e) => {
-                refused.push(format!("{case}: {e}"));
+                // Integers wider than 8 bits are refused, and named.
+                if !e.to_string().contains("(QUANTIZE) computes int") {
+                    refused.push(format!("{case}: {e}"));
+                }
                 continue;
             }
         }

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use tersor_data::ElementType;
 use tersor_kernels::int8::Multiplier;
-use tersor_kernels::window::Window;
+use tersor_kernels::window::{Padding, Window};
 
 use super::firmware::{
     Call, Constant, ConstantId, Copies, Filter, Firmware, Initial, Kind, Operand, Operator, PairFormula, Place, Port,
@@ -42,6 +42,72 @@ const MOVEMENT: &str = include_str!("c/movement.h");
 
 /// Kernel sizes of depthwise convolutions that have bodies of their own.
 const DEPTHWISE_SIZES: [usize; 3] = [3, 5, 7];
+
+/// How the weights of a convolution lie in Flash, which says what computes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// As in the file; channel by channel.
+    Depthwise,
+    /// As in the file.
+    Plain,
+    /// Blocks of four outputs, interleaved by four inputs: one pointer goes through them.
+    Packed,
+    /// As in the file; any groups and dilation.
+    Any,
+}
+
+fn layout(f: &Filter, per_group: usize, depthwise: bool) -> Layout {
+    let undilated = f.rows.dilation == 1 && f.columns.dilation == 1;
+    match (undilated, depthwise) {
+        (true, true) if f.in_channels == f.out_channels => Layout::Depthwise,
+        (true, false) if per_group == f.in_channels && per_group.is_multiple_of(4) => Layout::Packed,
+        (true, false) if per_group == f.in_channels => Layout::Plain,
+        _ => Layout::Any,
+    }
+}
+
+/// A matrix product as a convolution over a row of pixels, if it may share its kernel.
+fn as_filter(kind: &Kind) -> Option<Filter> {
+    let Kind::Matrix { rows, inputs, outputs, weights, weight_zero, bias, input_zero, requantization } = kind else {
+        return None;
+    };
+    let fits = inputs.is_multiple_of(4) && *weight_zero == 0 && [rows, inputs, outputs].iter().all(|&&n| n < 1 << 16);
+    let window = |n| Window::new(n, 1, 1, 1, Padding::Valid);
+    Some(Filter {
+        rows: window(1)?,
+        columns: window(*rows)?,
+        in_channels: *inputs,
+        out_channels: *outputs,
+        weights: *weights,
+        bias: *bias,
+        input_zero: *input_zero,
+        requantization: requantization.clone(),
+        sum: None,
+    })
+    .filter(|_| fits)
+}
+
+/// The call of such a matrix product.
+fn over_a_row(call: &Call, f: &Filter) -> Call {
+    let columns = [0, f.columns.input];
+    let row = |offset, pixel| Place { offset, rows: [0, 1], columns, ring: 1, pixel };
+    let reads = call.reads.iter().take(1).map(|&read| match read {
+        Operand::Arena(place) => Operand::Arena(row(place.offset, f.in_channels)),
+        constant => constant,
+    });
+    let writes = vec![row(call.writes[0].offset, f.out_channels)];
+    Call { rows: [0, 1], columns, reads: reads.collect(), writes, ..call.clone() }
+}
+
+/// Weights `[out][rest]` as [`Layout::Packed`] has them.
+fn packed(weights: &[i8], out: usize) -> Vec<i8> {
+    let row = weights.len() / out.max(1);
+    let (whole, rest) = weights.split_at(out / 4 * 4 * row);
+    let blocks = whole.chunks(4 * row).flat_map(|block| {
+        (0..row / 4).flat_map(move |i| (0..4).flat_map(move |o| block[o * row + 4 * i..][..4].iter().copied()))
+    });
+    blocks.chain(rest.iter().copied()).collect()
+}
 
 /// Files that are the same for every network.
 const FIXED: [(&str, &str); 4] = [
@@ -171,6 +237,8 @@ fn header(firmware: &Firmware) -> String {
 struct Printer<'f> {
     firmware: &'f Firmware,
     names: Vec<Option<String>>,
+    /// Names of packed weights, by their constant and outputs.
+    packed: HashMap<(ConstantId, usize), String>,
     /// Sources that are used.
     used: BTreeSet<&'static str>,
     /// Kernels made from bodies: name, and the call of the body.
@@ -188,6 +256,7 @@ impl<'f> Printer<'f> {
         Self {
             firmware,
             names: vec![None; firmware.constants.len()],
+            packed: HashMap::new(),
             used: BTreeSet::from(["arithmetic"]),
             made: Vec::new(),
             constants: String::new(),
@@ -224,9 +293,9 @@ impl<'f> Printer<'f> {
         for (o, operator) in firmware.operators.iter().enumerate() {
             self.operator(o, operator)?;
         }
-        for (c, call) in firmware.calls.iter().enumerate() {
+        for call in &firmware.calls {
             self.feeds(call)?;
-            if firmware.operators.len() == firmware.calls.len() || call.feeds.is_empty() && c == 0 {
+            if firmware.operators.len() == firmware.calls.len() {
                 let operator = &firmware.operators[call.operator];
                 let _ = writeln!(self.run, "    /* Operator {}: {} */", operator.node, operator.name);
             }
@@ -313,6 +382,20 @@ impl<'f> Printer<'f> {
         name
     }
 
+    /// As [`constant`](Self::constant), of weights as [`Layout::Packed`] has them.
+    fn packed_weights(&mut self, id: ConstantId, out: usize, node: usize) -> String {
+        if let Some(name) = self.packed.get(&(id, out)) {
+            return name.clone();
+        }
+        let name = format!("packed{node}");
+        if let Constant::I8(weights) = &self.firmware.constants[id] {
+            let values: Vec<String> = packed(weights, out).iter().map(i8::to_string).collect();
+            array(&mut self.constants, "int8_t", &name, &values);
+        }
+        self.packed.insert((id, out), name.clone());
+        name
+    }
+
     /// A small array of numbers beside an operator.
     fn numbers(&mut self, name: &str, values: &[i64]) -> String {
         let values: Vec<String> = values.iter().map(i64::to_string).collect();
@@ -333,11 +416,17 @@ impl<'f> Printer<'f> {
     fn operator(&mut self, o: usize, operator: &Operator) -> Result<(), Error> {
         let node = operator.node;
         match &operator.kind {
-            Kind::Convolution { filter, per_group } => self.filter(o, node, filter, *per_group)?,
-            Kind::Depthwise(filter) => self.filter(o, node, filter, 1)?,
+            Kind::Convolution { filter, per_group } => {
+                self.filter(o, node, filter, *per_group, layout(filter, *per_group, false))?;
+            }
+            Kind::Depthwise(filter) => self.filter(o, node, filter, 1, layout(filter, 1, true))?,
             Kind::Matrix { rows, inputs, outputs, weights, weight_zero, bias, input_zero, requantization: r } => {
+                if let Some(filter) = as_filter(&operator.kind) {
+                    return self.filter(o, node, &filter, *inputs, Layout::Packed);
+                }
                 self.used.extend(["dot", "matrix"]);
-                let [weights, bias, mantissas, shifts] = self.parameters(node, *weights, *bias, r);
+                let weights = self.constant(*weights, "weights", node);
+                let [bias, mantissas, shifts] = self.parameters(node, *bias, r);
                 let _ = writeln!(
                     self.operators,
                     "static const struct matrix operator{o} = {{\n    {weights}, {bias}, {mantissas}, {shifts},\n    {rows}, {inputs}, {outputs}, {weight_zero}, {input_zero}, {}, {}, {},\n    {},\n}};",
@@ -421,26 +510,23 @@ impl<'f> Printer<'f> {
         calls.iter().find(|c| c.operator == operator).unwrap_or(&calls[0])
     }
 
-    /// Names of weights, bias, mantissas and shifts.
-    fn parameters(
-        &mut self,
-        node: usize,
-        weights: ConstantId,
-        bias: Option<ConstantId>,
-        requantization: &Requantization,
-    ) -> [String; 4] {
+    /// Names of bias, mantissas and shifts.
+    fn parameters(&mut self, node: usize, bias: Option<ConstantId>, requantization: &Requantization) -> [String; 3] {
         [
-            self.constant(weights, "weights", node),
             bias.map_or("NULL".into(), |bias| self.constant(bias, "bias", node)),
             self.constant(requantization.mantissas, "mantissas", node),
             self.constant(requantization.shifts, "shifts", node),
         ]
     }
 
-    fn filter(&mut self, o: usize, node: usize, f: &Filter, per_group: usize) -> Result<(), Error> {
+    fn filter(&mut self, o: usize, node: usize, f: &Filter, per_group: usize, layout: Layout) -> Result<(), Error> {
         self.used.extend(["sum", "window", "filter"]);
         self.kernel_rows = self.kernel_rows.max(f.rows.kernel);
-        let [weights, bias, mantissas, shifts] = self.parameters(node, f.weights, f.bias, &f.requantization);
+        let weights = match layout {
+            Layout::Packed => self.packed_weights(f.weights, f.out_channels, node),
+            _ => self.constant(f.weights, "weights", node),
+        };
+        let [bias, mantissas, shifts] = self.parameters(node, f.bias, &f.requantization);
         let sum = match &f.sum {
             Some(sum) => {
                 let _ = writeln!(self.operators, "static const struct sum sum{o} = {};", c_sum(sum));
@@ -485,33 +571,50 @@ impl<'f> Printer<'f> {
     /// The kernel of a convolution's class.
     fn filter_kernel(&mut self, f: &Filter, per_group: usize, depthwise: bool) -> String {
         const PARAMETERS: &str = "const struct filter *f, const struct task *t, int32_t top, int32_t bottom";
-        let shifts = match &self.firmware.constants[f.requantization.shifts] {
+        let r = &f.requantization;
+        let to_the_right = match &self.firmware.constants[r.shifts] {
             Constant::I8(shifts) => shifts.iter().all(|&s| s < 0),
             _ => false,
         };
-        let narrow = u8::from(f.requantization.narrow && shifts);
-        let sums = u8::from(f.sum.is_some());
-        let suffix = format!("{}{}", if f.sum.is_some() { "_add" } else { "" }, if narrow == 1 { "" } else { "_wide" });
-        let undilated = f.rows.dilation == 1 && f.columns.dilation == 1;
+        let (shifts, of_shifts) = match (r.bounded, to_the_right) {
+            (true, true) => ("NARROW", ""),
+            (true, false) => ("MIXED", "_mixed"),
+            _ => ("WIDE", "_wide"),
+        };
+        let full = (r.range.low, r.range.high) == (-128, 127);
+        let of_range = if full { "" } else { "_clamped" };
+        let (sums, of_sums) = match &f.sum {
+            None => (0, ""),
+            Some(sum) if sum.operands.iter().all(|m| m.shift <= 0) && sum.output.shift < 0 => (1, "_add"),
+            Some(_) => (2, "_add_any"),
+        };
+        let full = u8::from(full);
         let size = [f.rows.kernel, f.columns.kernel];
-        if depthwise && undilated && f.in_channels == f.out_channels {
-            self.used.insert("depthwise");
-            let known = DEPTHWISE_SIZES.into_iter().find(|&n| size == [n, n]);
-            let name = known.map_or("depthwise".into(), |n| format!("depthwise_{n}x{n}")) + &suffix;
-            let body = format!("depthwise(f, t, top, bottom, {}, {narrow}, {sums});", known.unwrap_or(0));
-            let name = if known.is_none() { format!("depthwise_any{suffix}") } else { name };
-            self.make(&name, PARAMETERS, body)
-        } else if !depthwise && undilated && per_group == f.in_channels {
-            self.used.extend(["dot", "convolution"]);
-            let point = size == [1, 1] && f.rows.before == 0 && f.columns.before == 0;
-            let name = format!("convolution_{}{suffix}", if point { "1x1" } else { "window" });
-            let body = format!("convolution(f, t, top, bottom, {}, {narrow}, {sums});", u8::from(point));
-            self.make(&name, PARAMETERS, body)
-        } else {
-            self.used.insert("convolution_any");
-            let name = if depthwise { "depthwise_general" } else { "convolution_general" };
-            self.make(name, PARAMETERS, format!("convolution_any(f, t, top, bottom, {});", u8::from(depthwise)))
-        }
+        let (name, body) = match layout(f, per_group, depthwise) {
+            Layout::Depthwise => {
+                self.used.insert("depthwise");
+                let known = DEPTHWISE_SIZES.into_iter().find(|&n| size == [n, n]);
+                let name = known.map_or("depthwise_window".into(), |n| format!("depthwise_{n}x{n}"));
+                let size = known.unwrap_or(0);
+                (name, format!("depthwise(f, t, top, bottom, {size}, {shifts}, {full}, {sums});"))
+            }
+            found @ (Layout::Plain | Layout::Packed) => {
+                self.used.extend(["dot", "convolution"]);
+                let packed = found == Layout::Packed;
+                let point = size == [1, 1] && f.rows.before == 0 && f.columns.before == 0;
+                let name = if point { "convolution_1x1" } else { "convolution_window" };
+                let name = name.to_string() + if packed { "" } else { "_odd" };
+                let (point, packed) = (u8::from(point), u8::from(packed));
+                (name, format!("convolution(f, t, top, bottom, {point}, {packed}, {shifts}, {full}, {sums});"))
+            }
+            Layout::Any => {
+                self.used.insert("convolution_any");
+                let name = if depthwise { "depthwise_general" } else { "convolution_general" };
+                let body = format!("convolution_any(f, t, top, bottom, {});", u8::from(depthwise));
+                return self.make(name, PARAMETERS, body);
+            }
+        };
+        self.make(&format!("{name}{of_sums}{of_shifts}{of_range}"), PARAMETERS, body)
     }
 
     fn pair(
@@ -689,6 +792,12 @@ impl<'f> Printer<'f> {
             Kind::Bilinear { rows, columns } => {
                 let (rows, columns) = (self.constant(*rows, "rows", node), self.constant(*columns, "columns", node));
                 format!("bilinear({rows}, {columns}, {bytes}, {}, {top}, {bottom});", self.task(call)?)
+            }
+            Kind::Matrix { inputs, .. } if as_filter(&operator.kind).is_some() => {
+                let Some(filter) = as_filter(&operator.kind) else { return Ok(()) };
+                let kernel = self.filter_kernel(&filter, *inputs, false);
+                let task = self.task(&over_a_row(call, &filter))?;
+                format!("{kernel}(&operator{o}, {task}, 0, 1);")
             }
             Kind::Matrix { .. } => format!("matrix(&operator{o}, {}, {y});", self.start(call, 0, node)),
             Kind::Mean { .. } => format!("mean(&operator{o}, {}, {y});", self.start(call, 0, node)),

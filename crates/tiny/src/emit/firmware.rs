@@ -344,6 +344,8 @@ pub struct Requantization {
     /// No sum of any input reaches ±2^30, and no shift is positive: the product is `(2·Σ·m + 2^31) >> 32`, the division by
     /// 2^−shift `(p + 2^(−shift−1) − (p < 0)) >> −shift` (for a shift below 0), all without overflow of 32 bits.
     pub narrow: bool,
+    /// No sum of any input reaches ±2^30, whatever the shifts.
+    pub bounded: bool,
     /// Zero point of the output.
     pub output_zero: i32,
     /// What the fused activation admits.
@@ -711,7 +713,8 @@ impl Builder<'_> {
         if most > i64::from(i32::MAX) {
             return Err(self.fault(node, "has sums that 32 bits may not hold"));
         }
-        let narrow = most < 1 << 30 && multipliers.iter().all(|m| m.shift <= 0);
+        let bounded = most < 1 << 30;
+        let narrow = bounded && multipliers.iter().all(|m| m.shift <= 0);
         let single = multipliers.windows(2).all(|m| m[0] == m[1]);
         let kept = if single { &multipliers[..1.min(multipliers.len())] } else { multipliers };
         Ok(Requantization {
@@ -719,6 +722,7 @@ impl Builder<'_> {
             shifts: self.constants.keep(Constant::I8(kept.iter().map(|m| m.shift as i8).collect())),
             single,
             narrow,
+            bounded,
             output_zero: c.output_zero,
             range: c.range,
         })

@@ -122,16 +122,23 @@ static inline int32_t scaled_any(int32_t x, int32_t mantissa, int32_t shift)
     return divide_by_pot(high_mul(left, mantissa), shift < 0 ? -shift : 0);
 }
 
-/* |x| < 2^30, shift in [-31, -1]. */
-BODY int32_t scaled(int32_t x, int32_t mantissa, int32_t shift)
+/* round(x * mantissa / 2^31) for |x| < 2^30. */
+BODY int32_t high_mul_narrow(int32_t x, int32_t mantissa)
 {
-    int32_t high, twice = x * 2, right = -shift;
+    const int32_t twice = x * 2;
 #if defined(MODEL_DSP) || defined(MODEL_MVE)
+    int32_t high;
     __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(twice), "r"(mantissa));
+    return high;
 #else
-    high = (int32_t)(((int64_t)twice * mantissa + (INT64_C(1) << 31)) >> 32);
+    return (int32_t)(((int64_t)twice * mantissa + (INT64_C(1) << 31)) >> 32);
 #endif
-    return (high + (1 << (right - 1)) + (high >> 31)) >> right;
+}
+
+/* round(x / 2^(right + 1)), ties away from zero, plus (offset - 1) / 2; right >= 0. */
+BODY int32_t divide_narrow(int32_t x, int32_t right, int32_t offset)
+{
+    return (((x + (x >> 31)) >> right) + offset) >> 1;
 }
 
 /* a + b, brought to the ends of 32 bits. */

@@ -6,6 +6,7 @@ BODY void convolution_any(const struct filter *f, const struct task *t, int32_t 
 {
     const int32_t in = f->in_channels, out = f->out_channels, per_group = f->per_group;
     const int32_t out_per_group = out / (in / per_group), taps = f->kernel_rows * f->kernel_columns;
+    const struct finish q = finish_of(f);
     for (int32_t i = top; i < bottom; i++) {
         const int32_t y = t->backward ? top + bottom - 1 - i : i;
         struct taps v = taps_of(y, f->kernel_rows, f->stride_rows, f->dilation_rows, f->before_rows, f->in_rows);
@@ -18,7 +19,7 @@ BODY void convolution_any(const struct filter *f, const struct task *t, int32_t 
                 f->sum != NULL ? row_of(&t->second, y, out) + (x - t->second.left) * out : NULL;
             for (int32_t k = 0; k < out; k++) {
                 const int32_t o = t->backward ? out - 1 - k : k, channel = o / out_per_group * per_group;
-                int32_t sum = bias_of(f, o);
+                int32_t sum = bias_of(&q, o);
                 for (int32_t r = v.first; r < v.end; r++) {
                     const int8_t *row =
                         row_of(&t->x, y * f->stride_rows - f->before_rows + r * f->dilation_rows, in);
@@ -33,11 +34,8 @@ BODY void convolution_any(const struct filter *f, const struct task *t, int32_t 
                         }
                     }
                 }
-                int32_t value = requantized(f, sum, o, 0);
-                if (f->sum != NULL) {
-                    value = f->swapped ? sum_of(f->sum, second[o], value) : sum_of(f->sum, value, second[o]);
-                }
-                pixel[o] = (int8_t)value;
+                pixel[o] = (int8_t)(f->sum != NULL ? finished(&q, sum, o, second, WIDE, 0, 2)
+                                                   : finished(&q, sum, o, second, WIDE, 0, 0));
             }
             if (pixel != to) {
                 memcpy(to, pixel, (size_t)out);

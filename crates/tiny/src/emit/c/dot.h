@@ -83,3 +83,65 @@ BODY void dot4(const int8_t *x, const int8_t *w, int32_t step, int32_t n, int32_
     }
 #endif
 }
+
+/* As dot4, of weights packed by blocks: four of the first row, four of the second, ... `n` is a multiple of 4. */
+BODY void dot4_packed(const int8_t *x, const int8_t *w, int32_t n, int32_t zero, int32_t sums[4])
+{
+#if defined(MODEL_MVE)
+    const uint32x4_t apart = vmulq_n_u32(vidupq_n_u32(0, 1), 16);
+    int32_t s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3], t0 = 0, t1 = 0, t2 = 0, t3 = 0;
+    for (; n > 0; n -= 16, x += 16, w += 64) {
+        const mve_pred16_t lanes = vctp8q((uint32_t)n);
+        const int8x16_t a = vldrbq_z_s8(x, lanes);
+        int8x16_t b = vreinterpretq_s8_s32(vldrwq_gather_offset_z_s32((const int32_t *)(const void *)w, apart, lanes));
+        s0 = vmladavaq_s8(s0, a, b);
+        t0 = vaddvaq_s8(t0, b);
+        b = vreinterpretq_s8_s32(vldrwq_gather_offset_z_s32((const int32_t *)(const void *)(w + 4), apart, lanes));
+        s1 = vmladavaq_s8(s1, a, b);
+        t1 = vaddvaq_s8(t1, b);
+        b = vreinterpretq_s8_s32(vldrwq_gather_offset_z_s32((const int32_t *)(const void *)(w + 8), apart, lanes));
+        s2 = vmladavaq_s8(s2, a, b);
+        t2 = vaddvaq_s8(t2, b);
+        b = vreinterpretq_s8_s32(vldrwq_gather_offset_z_s32((const int32_t *)(const void *)(w + 12), apart, lanes));
+        s3 = vmladavaq_s8(s3, a, b);
+        t3 = vaddvaq_s8(t3, b);
+    }
+    sums[0] = s0 - zero * t0;
+    sums[1] = s1 - zero * t1;
+    sums[2] = s2 - zero * t2;
+    sums[3] = s3 - zero * t3;
+#elif defined(MODEL_DSP)
+    const int32_t less = both_halves(-zero);
+    int32_t s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3];
+    for (const int8_t *end = x + n; x != end; x += 4, w += 16) {
+        uint32_t word = four_bytes(x);
+        const int32_t a = even_plus(less, word), b = odd_plus(less, word);
+        word = four_bytes(w);
+        s0 = __smlad(a, even(word), s0);
+        s0 = __smlad(b, odd(word), s0);
+        word = four_bytes(w + 4);
+        s1 = __smlad(a, even(word), s1);
+        s1 = __smlad(b, odd(word), s1);
+        word = four_bytes(w + 8);
+        s2 = __smlad(a, even(word), s2);
+        s2 = __smlad(b, odd(word), s2);
+        word = four_bytes(w + 12);
+        s3 = __smlad(a, even(word), s3);
+        s3 = __smlad(b, odd(word), s3);
+    }
+    sums[0] = s0;
+    sums[1] = s1;
+    sums[2] = s2;
+    sums[3] = s3;
+#else
+    for (int32_t i = 0; i < n; i += 4, w += 16) {
+        for (int32_t k = 0; k < 4; k++) {
+            const int32_t a = x[i + k] - zero;
+            sums[0] += a * w[k];
+            sums[1] += a * w[4 + k];
+            sums[2] += a * w[8 + k];
+            sums[3] += a * w[12 + k];
+        }
+    }
+#endif
+}

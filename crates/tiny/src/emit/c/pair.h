@@ -19,7 +19,7 @@ BODY int32_t pair_value(const struct pair *f, int32_t a, int32_t b, const enum p
     int32_t value;
     switch (formula) {
     case PAIR_SUM:
-        return sum_of(s, a, b);
+        return sum_of_any(s, a, b);
     case PAIR_MAXIMUM:
         return a > b ? a : b;
     case PAIR_MINIMUM:
