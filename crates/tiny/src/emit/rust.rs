@@ -23,7 +23,8 @@ use tersor_kernels::int8::{Multiplier, Range};
 use tersor_kernels::window::Window;
 
 use super::firmware::{
-    Call, Constant, ConstantId, Copies, Filter, Firmware, Initial, Kind, Operand, PairFormula, Place, Port, Requantization, Sum,
+    Call, Constant, ConstantId, Copies, Filter, Firmware, Initial, Kind, Operand, PairFormula, Place, Port,
+    Requantization, Sum,
 };
 use super::vector::Vector;
 use crate::error::Error;
@@ -75,8 +76,14 @@ pub(super) fn print(firmware: &Firmware, vector: &Vector) -> Result<Vec<(String,
         ("src/operators.rs".into(), printer.operators_file()),
         ("src/constants.rs".into(), printer.constants_file()),
         ("check/vector.rs".into(), printer.vector(vector)),
-        ("check/firmware.rs".into(), include_str!("rust/firmware.rs").replace("model::", &format!("{}::", printer.name))),
-        ("check/smallest.rs".into(), include_str!("rust/smallest.rs").replace("model::", &format!("{}::", printer.name))),
+        (
+            "check/firmware.rs".into(),
+            include_str!("rust/firmware.rs").replace("model::", &format!("{}::", printer.name)),
+        ),
+        (
+            "check/smallest.rs".into(),
+            include_str!("rust/smallest.rs").replace("model::", &format!("{}::", printer.name)),
+        ),
         ("check/startup.rs".into(), include_str!("rust/startup.rs").into()),
         ("check/cortex-m.ld".into(), include_str!("rust/cortex-m.ld").into()),
         ("check/mps3-an547.ld".into(), include_str!("rust/mps3-an547.ld").into()),
@@ -164,7 +171,8 @@ impl<'a> Printer<'a> {
              - On the host: `cargo run --example check` says `ok`, or what differs.\n\
              - For a chip: `cargo build --release --target thumbv7em-none-eabi`; `check/firmware.rs` with `check/*.ld` is a \
              whole program for qemu's boards.\n",
-            self.firmware.name, self.firmware.arena_bytes
+            file_name(&self.firmware.name),
+            self.firmware.arena_bytes
         )
     }
 
@@ -172,8 +180,8 @@ impl<'a> Printer<'a> {
     fn lib(&self) -> String {
         let f = self.firmware;
         let mut text = format!(
-            "//! `{}`, as firmware: one arena of {} bytes, {} bytes of constants.\n\n#![no_std]\n#![forbid(unsafe_code)]\n#![warn(missing_docs)]\n\nmod calls;\nmod constants;\nmod kernels;\nmod operators;\n\n",
-            f.name,
+            "//! `{}` as firmware: one arena of {} bytes, {} bytes of constants.\n\n#![no_std]\n#![forbid(unsafe_code)]\n#![warn(missing_docs)]\n\nmod calls;\nmod constants;\nmod kernels;\nmod operators;\n\n",
+            file_name(&f.name),
             f.arena_bytes,
             f.constant_bytes()
         );
@@ -186,22 +194,37 @@ impl<'a> Printer<'a> {
         let ports = |ports: &[&Port]| -> String { ports.iter().map(|p| port(p)).collect() };
         let inputs: Vec<&Port> = f.inputs.iter().map(|i| &i.port).collect();
         let outputs: Vec<&Port> = f.outputs.iter().map(|o| &o.port).collect();
-        let _ = writeln!(text, "\n/// What goes in.\npub const INPUTS: [Port; {}] = [\n{}];", inputs.len(), ports(&inputs));
-        let _ = writeln!(text, "\n/// What comes out.\npub const OUTPUTS: [Port; {}] = [\n{}];\n", outputs.len(), ports(&outputs));
+        let _ =
+            writeln!(text, "\n/// What goes in.\npub const INPUTS: [Port; {}] = [\n{}];", inputs.len(), ports(&inputs));
+        let _ = writeln!(
+            text,
+            "\n/// What comes out.\npub const OUTPUTS: [Port; {}] = [\n{}];\n",
+            outputs.len(),
+            ports(&outputs)
+        );
         let arguments: Vec<String> =
             f.inputs.iter().enumerate().map(|(i, input)| format!("input{i}: &[i8; {}]", input.port.bytes)).collect();
-        let arms = f.inputs.iter().enumerate().map(|(i, input)| {
-            let [_, width, pixel] = input.image;
-            // The last arm is for whatever is left.
-            let pattern = if i + 1 == f.inputs.len() { "_".to_string() } else { i.to_string() };
-            format!("                {pattern} => copy_rect(input{i}, {}, {pixel}, &rect, to),\n", width * pixel)
-        });
+        let copy = |i: usize| {
+            let [_, width, pixel] = f.inputs[i].image;
+            format!("copy_rect(input{i}, {}, {pixel}, &rect, to)", width * pixel)
+        };
+        let copies = match f.inputs.len() {
+            0 => "            let _ = (rect, to);".into(),
+            1 => format!("            {}", copy(0)),
+            n => {
+                // The last arm is for whatever is left.
+                let pattern = |i: usize| if i + 1 == n { "_".to_string() } else { i.to_string() };
+                let arms: String =
+                    (0..n).map(|i| format!("                {} => {},\n", pattern(i), copy(i))).collect();
+                format!("            match rect.input {{\n{arms}            }}")
+            }
+        };
         let results = f.outputs.iter().map(|o| format!("&self.arena[{}..{}]", o.offset, o.offset + o.port.bytes));
         let streams = if f.variables.is_empty() { "" } else { " Call [`reset`](Self::reset) first." };
         let model = include_str!("rust/model.rs")
             .replace("STREAMS", streams)
             .replace("ARGUMENTS", &arguments.join(", "))
-            .replace("ARMS", arms.collect::<String>().trim_end())
+            .replace("            COPIES", &copies)
             .replace("RESULTS", &results.collect::<Vec<_>>().join(", "));
         text + &model
     }
@@ -316,7 +339,12 @@ impl<'a> Printer<'a> {
             _ => String::new(),
         };
         if !text.is_empty() {
-            let _ = writeln!(self.operators, "\n/// Operator {} of the file: {}.\n{text}", operator.node, plain(&operator.name));
+            let _ = writeln!(
+                self.operators,
+                "\n/// Operator {} of the file: {}.\n{text}",
+                operator.node,
+                plain(&operator.name)
+            );
         }
         Ok(())
     }
@@ -552,12 +580,14 @@ impl<'a> Printer<'a> {
 
     fn vector(&self, vector: &Vector) -> String {
         let f = self.firmware;
-        let mut text = format!("//! Inputs of every value, and the outputs that they must give.\n\nuse {}::Model;\n\n", self.name);
+        let mut text =
+            format!("//! Inputs of every value, and the outputs that they must give.\n\nuse {}::Model;\n\n", self.name);
         text.push_str("/// One run.\npub struct Frame {\n");
         for (i, input) in f.inputs.iter().enumerate() {
             let _ = writeln!(text, "    /// Input {i}.\n    pub input{i}: [i8; {}],", input.port.bytes);
         }
-        let _ = writeln!(text, "    /// What must come out.\n    pub outputs: [&'static [i8]; {}],\n}}\n", f.outputs.len());
+        let _ =
+            writeln!(text, "    /// What must come out.\n    pub outputs: [&'static [i8]; {}],\n}}\n", f.outputs.len());
         let inputs: Vec<String> = (0..f.inputs.len()).map(|i| format!("&frame.input{i}")).collect();
         let _ = writeln!(
             text,
@@ -683,9 +713,15 @@ fn wrapped<T: std::fmt::Display>(values: &[T]) -> String {
     text + "\n]"
 }
 
+/// Without its folder.
+fn file_name(file: &str) -> String {
+    std::path::Path::new(file).file_name().map_or_else(|| file.into(), |name| plain(&name.to_string_lossy()))
+}
+
 /// Letters, digits and underscores.
 fn crate_name(file: &str) -> String {
-    let stem = std::path::Path::new(file).file_stem().map_or_else(|| "model".into(), |s| s.to_string_lossy().to_lowercase());
+    let stem =
+        std::path::Path::new(file).file_stem().map_or_else(|| "model".into(), |s| s.to_string_lossy().to_lowercase());
     let name: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     if name.starts_with(|c: char| c.is_ascii_alphabetic()) { name } else { format!("model_{name}") }
 }

@@ -149,12 +149,17 @@ pub fn verify(emission: &Emission, folder: &Path) -> Result<Vec<Run>, Error> {
             run
         }
     };
-    let (host, chip): (fn(&Path) -> _, fn(&Path, &Chip) -> _) = match emission.target {
-        Target::C => (on_host, on_chip),
-        Target::Rust => (rust::on_host, rust::on_chip),
-    };
-    let mut runs = vec![finish(Run::at("host"), host(&folder))];
-    runs.extend(CHIPS.iter().map(|c| finish(Run::at(c.name), chip(&folder, c))));
+    let mut runs = Vec::new();
+    match emission.target {
+        Target::C => {
+            runs.push(finish(Run::at("host"), on_host(&folder)));
+            runs.extend(CHIPS.iter().map(|chip| finish(Run::at(chip.name), on_chip(&folder, chip))));
+        }
+        Target::Rust => {
+            runs.push(finish(Run::at("host"), rust::on_host(&folder)));
+            runs.extend(CHIPS.iter().map(|chip| finish(Run::at(chip.name), rust::on_chip(&folder, chip))));
+        }
+    }
     Ok(runs)
 }
 

@@ -47,6 +47,8 @@ pub struct Emit {
 enum Language {
     /// C99
     C,
+    /// A Rust crate without dependencies and without `std`
+    Rust,
 }
 
 /// What was written, and what became of it.
@@ -96,6 +98,7 @@ impl Emit {
         };
         let target = match self.target {
             Language::C => Target::C,
+            Language::Rust => Target::Rust,
         };
         let emission = emit(&model, &plan, target)?;
         emission.write(&self.out)?;

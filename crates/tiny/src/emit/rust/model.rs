@@ -18,9 +18,7 @@ impl Model {
     /// One inference. The outputs lie in the arena until the next.
     pub fn run(&mut self, ARGUMENTS) -> [&[i8]; OUTPUTS.len()] {
         self.run_streamed(&mut |rect, to| {
-            match rect.input {
-ARMS
-            }
+            COPIES
         })
     }
 
