@@ -6,7 +6,8 @@
 #if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
 #include <arm_mve.h>
 #define MODEL_MVE 1
-#elif defined(__ARM_FEATURE_DSP)
+#endif
+#if defined(__ARM_FEATURE_DSP)
 #include <arm_acle.h>
 #define MODEL_DSP 1
 #endif

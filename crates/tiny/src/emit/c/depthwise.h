@@ -51,6 +51,31 @@ BODY void depthwise4(const struct finish *q, const struct column *p, int32_t o, 
     finish4(q, s, o, p->second, p->to, k);
 }
 
+#if defined(MODEL_MVE)
+/* Eight channels from `o` on. */
+BODY void depthwise8(const struct finish *q, const struct column *p, int32_t o, const struct class k)
+{
+    const int32_t channels = p->channels;
+    const int8_t *w = p->weights + p->first * p->weight_row + o;
+    int32_t s[8];
+    int32x4x2_t sums; /* Of even channels and of odd ones. */
+    biases(q, o, s);
+    biases(q, o + 4, s + 4);
+    sums = vld2q_s32(s);
+    for (int32_t r = p->first; r < p->end; r++, w += p->weight_row) {
+        const int8_t *a = p->rows[r] + p->from + o, *b = w;
+        for (int32_t c = 0; c < p->taps; c++, a += channels, b += channels) {
+            const int16x8_t x = vsubq_n_s16(vldrbq_s16(a), (int16_t)p->zero), y = vldrbq_s16(b);
+            sums.val[0] = vaddq_s32(sums.val[0], vmullbq_int_s16(x, y));
+            sums.val[1] = vaddq_s32(sums.val[1], vmulltq_int_s16(x, y));
+        }
+    }
+    vst2q_s32(s, sums);
+    finish4(q, s, o, p->second, p->to, k);
+    finish4(q, s + 4, o + 4, p->second, p->to, k);
+}
+#endif
+
 /* Channel `o`, beyond the last four. */
 BODY void depthwise1(const struct finish *q, const struct column *p, int32_t o, const struct class k)
 {
@@ -106,16 +131,22 @@ BODY void depthwise(const struct filter *f, const struct task *t, int32_t top, i
                     depthwise4(&q, &p, o, 0, k);
                 }
             } else {
+                int32_t o = 0;
+#if defined(MODEL_MVE)
+                for (; o + 8 <= blocks; o += 8) {
+                    depthwise8(&q, &p, o, k);
+                }
+#endif
                 if (size && p.taps == size) {
-                    for (int32_t o = 0; o < blocks; o += 4) {
+                    for (; o < blocks; o += 4) {
                         depthwise4(&q, &p, o, size, k);
                     }
                 } else {
-                    for (int32_t o = 0; o < blocks; o += 4) {
+                    for (; o < blocks; o += 4) {
                         depthwise4(&q, &p, o, 0, k);
                     }
                 }
-                for (int32_t o = blocks; o < channels; o++) {
+                for (; o < channels; o++) {
                     depthwise1(&q, &p, o, k);
                 }
             }

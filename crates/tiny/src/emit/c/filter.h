@@ -72,6 +72,18 @@ BODY void finish1(const struct finish *q, int32_t sum, int32_t o, const int8_t *
 BODY void finish4(const struct finish *q, const int32_t s[4], int32_t o, const int8_t *second, int8_t *to,
                   const struct class k)
 {
+#if defined(MODEL_MVE)
+    if (k.shifts == NARROW && !k.sums) {
+        const int32x4_t mantissas = k.single ? vdupq_n_s32(q->mantissas[0]) : vldrwq_s32(q->mantissas + o);
+        const int32x4_t rights = k.single ? vdupq_n_s32(q->rights[0]) : vldrbq_s32(q->rights + o);
+        int32x4_t values = vqrdmulhq_s32(vldrwq_s32(s), mantissas);
+        values = vshlq_s32(vaddq_s32(values, vshrq_n_s32(values, 31)), vnegq_s32(rights));
+        values = vshrq_n_s32(vaddq_n_s32(values, q->offset), 1);
+        values = vminq_s32(vmaxq_s32(values, vdupq_n_s32(q->low)), vdupq_n_s32(q->high));
+        vstrbq_s32(to + o, values);
+        return;
+    }
+#endif
     const int32_t v = finished(q, s[0], o, k.sums ? second[o] : 0, k);
     const int32_t w = finished(q, s[1], o + 1, k.sums ? second[o + 1] : 0, k);
     const int32_t x = finished(q, s[2], o + 2, k.sums ? second[o + 2] : 0, k);
