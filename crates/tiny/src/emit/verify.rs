@@ -213,7 +213,7 @@ fn said_number(said: &str, word: &str) -> Option<u64> {
 fn on_host(folder: &Path) -> Result<Run, Obstacle> {
     let program = folder.join("build/check-host");
     let program = program.to_str().ok_or_else(|| Obstacle::Wrong("the folder's name is no text".into()))?;
-    let sanitize = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+    let sanitize = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
     let sources = ["model.c", "check.c", "host.c", "-o", program];
     tool(folder, "gcc", &[&STRICT[..], &sanitize, &sources].concat())?;
     said_ok(&tool(folder, program, &[])?)?;
@@ -312,7 +312,7 @@ pub(super) fn makefile() -> String {
     let strict = STRICT.join(" ");
     let _ = write!(
         text,
-        "STRICT = {strict}\nARM = arm-none-eabi-gcc\n\nbuild/check-host: model.c check.c host.c model.h kernels.h\n\tmkdir -p build\n\t$(CC) $(STRICT) -O1 -g -fsanitize=address,undefined model.c check.c host.c -o $@\n\ncheck: build/check-host\n\t./build/check-host\n\nclean:\n\trm -rf build\n\n.PHONY: check clean\n"
+        "STRICT = {strict}\nARM = arm-none-eabi-gcc\n\nbuild/check-host: model.c check.c host.c model.h kernels.h\n\tmkdir -p build\n\t$(CC) $(STRICT) -O1 -fsanitize=address,undefined model.c check.c host.c -o $@\n\ncheck: build/check-host\n\t./build/check-host\n\nclean:\n\trm -rf build\n\n.PHONY: check clean\n"
     );
     for chip in &CHIPS {
         let (name, machine) = (chip.name, chip.machine);
