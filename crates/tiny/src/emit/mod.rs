@@ -13,10 +13,12 @@
 //! | [`firmware`] | the program as a value, between plan and text |
 //! | [`vector`] | inputs, and the outputs that they must give |
 //! | `c.rs`, `c/` | the program in C99 |
+//! | `rust.rs`, `rust/` | the program in Rust |
 //! | [`verify`] | compiled and run on the host and in qemu: bits, arena, stack, sizes, instructions |
 
 mod c;
 pub mod firmware;
+mod rust;
 pub mod vector;
 pub mod verify;
 
@@ -36,6 +38,8 @@ use vector::Vector;
 pub enum Target {
     /// C99.
     C,
+    /// A Rust crate without dependencies and without `std`.
+    Rust,
 }
 
 /// A program, and what it was made from.
@@ -63,6 +67,7 @@ pub fn emit(network: &Network, plan: &Plan, target: Target) -> Result<Emission, 
     let vector = Vector::new(network, plan)?;
     let files = match target {
         Target::C => c::print(&firmware, &vector)?,
+        Target::Rust => rust::print(&firmware, &vector)?,
     };
     Ok(Emission { target, files, firmware, vector })
 }

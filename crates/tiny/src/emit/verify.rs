@@ -6,6 +6,8 @@
 //!
 //! A tool that is missing is named; the rest is verified all the same.
 
+mod rust;
+
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
@@ -136,7 +138,6 @@ pub fn verify(emission: &Emission, folder: &Path) -> Result<Vec<Run>, Error> {
     std::fs::create_dir_all(&build)
         .map_err(|e| Error::Output { file: build.clone(), why: format!("cannot be made: {e}") })?;
     let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.into());
-    let Target::C = emission.target;
     let finish = |mut run: Run, done: Result<Run, Obstacle>| match done {
         Ok(run) => run,
         Err(Obstacle::Missing(what)) => {
@@ -148,8 +149,12 @@ pub fn verify(emission: &Emission, folder: &Path) -> Result<Vec<Run>, Error> {
             run
         }
     };
-    let mut runs = vec![finish(Run::at("host"), on_host(&folder))];
-    runs.extend(CHIPS.iter().map(|chip| finish(Run::at(chip.name), on_chip(&folder, chip))));
+    let (host, chip): (fn(&Path) -> _, fn(&Path, &Chip) -> _) = match emission.target {
+        Target::C => (on_host, on_chip),
+        Target::Rust => (rust::on_host, rust::on_chip),
+    };
+    let mut runs = vec![finish(Run::at("host"), host(&folder))];
+    runs.extend(CHIPS.iter().map(|c| finish(Run::at(c.name), chip(&folder, c))));
     Ok(runs)
 }
 
@@ -259,28 +264,7 @@ fn on_chip(folder: &Path, chip: &Chip) -> Result<Run, Obstacle> {
     let sizes = tool(folder, "arm-none-eabi-size", &[&example])?;
     let sizes: Vec<u64> =
         sizes.lines().nth(1).unwrap_or_default().split_whitespace().filter_map(|n| n.parse().ok()).collect();
-    let kernel = check.as_str();
-    let said = tool(
-        folder,
-        "qemu-system-arm",
-        &[
-            "-M",
-            chip.machine,
-            "-display",
-            "none",
-            "-monitor",
-            "none",
-            "-serial",
-            "none",
-            "-icount",
-            "shift=0",
-            "-semihosting-config",
-            "enable=on,target=native",
-            "-kernel",
-            kernel,
-        ],
-    )?;
-    said_ok(&said)?;
+    let said = emulated(folder, chip, &check)?;
     Ok(Run {
         arena_bytes: arena,
         stack_bytes: said_number(&said, "stack "),
@@ -291,6 +275,17 @@ fn on_chip(folder: &Path, chip: &Chip) -> Result<Run, Obstacle> {
         instructions: said_number(&said, "ticks ").map(|ticks| ticks * chip.tick / 1000),
         ..Run::at(chip.name)
     })
+}
+
+/// What a program says in qemu, which must be that all is right.
+fn emulated(folder: &Path, chip: &Chip, program: &str) -> Result<String, Obstacle> {
+    const SETTINGS: &str = "-display none -monitor none -serial none -icount shift=0 -semihosting-config \
+                            enable=on,target=native";
+    let machine = ["-M", chip.machine, "-kernel", program];
+    let settings: Vec<&str> = SETTINGS.split_whitespace().chain(machine).collect();
+    let said = tool(folder, "qemu-system-arm", &settings)?;
+    said_ok(&said)?;
+    Ok(said)
 }
 
 /// The linker's script of every chip.
