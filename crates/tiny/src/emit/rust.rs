@@ -23,7 +23,8 @@ use tersor_kernels::int8::{Multiplier, Range};
 use tersor_kernels::window::Window;
 
 use super::firmware::{
-    Call, Constant, ConstantId, Copies, Filter, Firmware, Initial, Kind, Operand, PairFormula, Place, Port, Requantization, Sum,
+    Call, Constant, ConstantId, Copies, Filter, Firmware, Initial, Kind, Operand, PairFormula, Place, Port,
+    Requantization, Sum,
 };
 use super::vector::Vector;
 use crate::error::Error;
@@ -75,8 +76,14 @@ pub(super) fn print(firmware: &Firmware, vector: &Vector) -> Result<Vec<(String,
         ("src/operators.rs".into(), printer.operators_file()),
         ("src/constants.rs".into(), printer.constants_file()),
         ("check/vector.rs".into(), printer.vector(vector)),
-        ("check/firmware.rs".into(), include_str!("rust/firmware.rs").replace("model::", &format!("{}::", printer.name))),
-        ("check/smallest.rs".into(), include_str!("rust/smallest.rs").replace("model::", &format!("{}::", printer.name))),
+        (
+            "check/firmware.rs".into(),
+            include_str!("rust/firmware.rs").replace("model::", &format!("{}::", printer.name)),
+        ),
+        (
+            "check/smallest.rs".into(),
+            include_str!("rust/smallest.rs").replace("model::", &format!("{}::", printer.name)),
+        ),
         ("check/startup.rs".into(), include_str!("rust/startup.rs").into()),
         ("check/cortex-m.ld".into(), include_str!("rust/cortex-m.ld").into()),
         ("check/mps3-an547.ld".into(), include_str!("rust/mps3-an547.ld").into()),
@@ -186,8 +193,14 @@ impl<'a> Printer<'a> {
         let ports = |ports: &[&Port]| -> String { ports.iter().map(|p| port(p)).collect() };
         let inputs: Vec<&Port> = f.inputs.iter().map(|i| &i.port).collect();
         let outputs: Vec<&Port> = f.outputs.iter().map(|o| &o.port).collect();
-        let _ = writeln!(text, "\n/// What goes in.\npub const INPUTS: [Port; {}] = [\n{}];", inputs.len(), ports(&inputs));
-        let _ = writeln!(text, "\n/// What comes out.\npub const OUTPUTS: [Port; {}] = [\n{}];\n", outputs.len(), ports(&outputs));
+        let _ =
+            writeln!(text, "\n/// What goes in.\npub const INPUTS: [Port; {}] = [\n{}];", inputs.len(), ports(&inputs));
+        let _ = writeln!(
+            text,
+            "\n/// What comes out.\npub const OUTPUTS: [Port; {}] = [\n{}];\n",
+            outputs.len(),
+            ports(&outputs)
+        );
         let arguments: Vec<String> =
             f.inputs.iter().enumerate().map(|(i, input)| format!("input{i}: &[i8; {}]", input.port.bytes)).collect();
         let arms = f.inputs.iter().enumerate().map(|(i, input)| {
@@ -316,7 +329,12 @@ impl<'a> Printer<'a> {
             _ => String::new(),
         };
         if !text.is_empty() {
-            let _ = writeln!(self.operators, "\n/// Operator {} of the file: {}.\n{text}", operator.node, plain(&operator.name));
+            let _ = writeln!(
+                self.operators,
+                "\n/// Operator {} of the file: {}.\n{text}",
+                operator.node,
+                plain(&operator.name)
+            );
         }
         Ok(())
     }
@@ -552,12 +570,14 @@ impl<'a> Printer<'a> {
 
     fn vector(&self, vector: &Vector) -> String {
         let f = self.firmware;
-        let mut text = format!("//! Inputs of every value, and the outputs that they must give.\n\nuse {}::Model;\n\n", self.name);
+        let mut text =
+            format!("//! Inputs of every value, and the outputs that they must give.\n\nuse {}::Model;\n\n", self.name);
         text.push_str("/// One run.\npub struct Frame {\n");
         for (i, input) in f.inputs.iter().enumerate() {
             let _ = writeln!(text, "    /// Input {i}.\n    pub input{i}: [i8; {}],", input.port.bytes);
         }
-        let _ = writeln!(text, "    /// What must come out.\n    pub outputs: [&'static [i8]; {}],\n}}\n", f.outputs.len());
+        let _ =
+            writeln!(text, "    /// What must come out.\n    pub outputs: [&'static [i8]; {}],\n}}\n", f.outputs.len());
         let inputs: Vec<String> = (0..f.inputs.len()).map(|i| format!("&frame.input{i}")).collect();
         let _ = writeln!(
             text,
@@ -685,7 +705,8 @@ fn wrapped<T: std::fmt::Display>(values: &[T]) -> String {
 
 /// Letters, digits and underscores.
 fn crate_name(file: &str) -> String {
-    let stem = std::path::Path::new(file).file_stem().map_or_else(|| "model".into(), |s| s.to_string_lossy().to_lowercase());
+    let stem =
+        std::path::Path::new(file).file_stem().map_or_else(|| "model".into(), |s| s.to_string_lossy().to_lowercase());
     let name: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     if name.starts_with(|c: char| c.is_ascii_alphabetic()) { name } else { format!("model_{name}") }
 }

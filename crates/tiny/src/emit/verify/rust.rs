@@ -26,7 +26,8 @@ const COMPILER_BUILTINS: &str = "#![feature(compiler_builtins)]\n#![compiler_bui
 /// The crate's name, as its manifest says.
 fn crate_name(folder: &Path) -> Result<String, Obstacle> {
     let manifest = std::fs::read_to_string(folder.join("Cargo.toml"));
-    let name = |text: String| text.lines().find_map(|l| Some(l.strip_prefix("name = \"")?.trim_end_matches('"').to_owned()));
+    let name =
+        |text: String| text.lines().find_map(|l| Some(l.strip_prefix("name = \"")?.trim_end_matches('"').to_owned()));
     manifest.ok().and_then(name).ok_or_else(|| Obstacle::Wrong("Cargo.toml has no name".into()))
 }
 
@@ -35,7 +36,11 @@ pub(super) fn on_host(folder: &Path) -> Result<Run, Obstacle> {
     let checks = "--edition 2021 -D warnings -C opt-level=1 -C overflow-checks=on -C debug-assertions=on";
     let checks: Vec<&str> = checks.split_whitespace().collect();
     let library = format!("build/lib{name}.rlib");
-    tool(folder, "rustc", &[&checks[..], &["--crate-type=lib", "--crate-name", &name, "src/lib.rs", "-o", &library]].concat())?;
+    tool(
+        folder,
+        "rustc",
+        &[&checks[..], &["--crate-type=lib", "--crate-name", &name, "src/lib.rs", "-o", &library]].concat(),
+    )?;
     let known = format!("{name}={library}");
     let program = folder.join("build/check-host");
     let program = program.to_str().ok_or_else(|| Obstacle::Wrong("the folder's name is no text".into()))?;
@@ -173,7 +178,8 @@ fn build_core(program: &str, library: &Path, target: &str) -> Result<PathBuf, Ob
         let (source, out) = (text(source), text(work.path()));
         let flags = "-C opt-level=s -C panic=abort -Z force-unstable-if-unmarked --cap-lints allow --crate-type rlib";
         let named = ["--edition", edition, "--crate-name", name, "--target", target, "--out-dir", &out, &source];
-        let flags: Vec<&str> = ["RUSTC_BOOTSTRAP=1", program].into_iter().chain(flags.split(' ')).chain(named).collect();
+        let flags: Vec<&str> =
+            ["RUSTC_BOOTSTRAP=1", program].into_iter().chain(flags.split(' ')).chain(named).collect();
         tool(work.path(), "env", &[&flags[..], more].concat())
     };
     build("core", edition, &library.join("core/src/lib.rs"), &[])?;
