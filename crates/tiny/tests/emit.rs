@@ -30,7 +30,7 @@ fn main() {
             .test(&format!("{name}_is_a_program_by_layers"), move || by_layers(&shared_network(name)?))
             .test(&format!("{name}_in_c_gives_the_same_bits"), move || {
                 let network = shared_network(name)?;
-                verified(&network, &plan::layers(&network, 4)?, Target::C, &format!("c-{name}"))
+                verified(&network, &plan::layers(&network, 4)?, &format!("c-{name}"), &verify::PLACES)
             });
         // Matrix products alone have no parts.
         if name != "autoencoder_ad_int8" {
@@ -47,7 +47,7 @@ fn main() {
         })
         .test("a_wake_word_in_c_hears_the_same_stream", || {
             let network = wake_word("okay_nabu")?;
-            verified(&network, &plan::layers(&network, 4)?, Target::C, "c-okay_nabu")
+            verified(&network, &plan::layers(&network, 4)?, "c-okay_nabu", &verify::PLACES)
         })
         .test("single_operators_in_c_give_the_same_bits", single_operators_in_c)
         .needs(&["tiny/mcunet_vww1_int8.tflite"])
@@ -137,7 +137,7 @@ fn vww1_within(sram: u64, input: InputMode) -> Result {
     let network = shared_network("mcunet_vww1_int8")?;
     let (plan, _) = plan::search(&network, Search { input, sram: Some(sram), ..Search::default() })?;
     assert!(plan.peak_bytes as u64 <= sram);
-    verified(&network, &plan, Target::C, &format!("c-vww1-{sram}-{input:?}"))
+    verified(&network, &plan, &format!("c-vww1-{sram}-{input:?}"), &["host", "cortex-m4"])
 }
 
 /// Operators of which every case is tried, however many there are, with `TERSOR_TEST_ALL_OPERATORS=1`; else so many of each.
@@ -230,15 +230,15 @@ fn single_operators_in_c() -> Result {
     Ok(())
 }
 
-/// Written, compiled and run wherever this machine can; skipped where it can nowhere.
-fn verified(network: &Network, plan: &Plan, target: Target, name: &str) -> Result {
-    let emission = emit(network, plan, target)?;
+/// Written, compiled and run at `places`; skipped, and the reason named, if one of them cannot be had.
+fn verified(network: &Network, plan: &Plan, name: &str, places: &[&str]) -> Result {
+    let emission = emit(network, plan, Target::C)?;
     // Kept for whoever wants to look: TERSOR_TEST_EMIT names a folder.
     let temporary = tempfile::tempdir()?;
     let kept = std::env::var_os("TERSOR_TEST_EMIT").map(|folder| std::path::PathBuf::from(folder).join(name));
     let folder = kept.unwrap_or_else(|| temporary.path().into());
     emission.write(&folder)?;
-    let runs = verify::verify(&emission, &folder)?;
+    let runs = verify::verify(&emission, &folder, places)?;
     let mut missing = Vec::new();
     for run in &runs {
         if std::env::var_os("TERSOR_TEST_SHOW").is_some() {

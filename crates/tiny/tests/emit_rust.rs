@@ -84,7 +84,7 @@ fn verified(network: &Network, plan: &Plan, name: &str) -> Result {
     let temporary = tempfile::tempdir()?;
     let folder = folder(temporary.path(), name);
     emission.write(&folder)?;
-    let runs = verify::verify(&emission, &folder)?;
+    let runs = verify::verify(&emission, &folder, &verify::PLACES)?;
     let mut missing = Vec::new();
     for run in &runs {
         if std::env::var_os("TERSOR_TEST_SHOW").is_some() {

@@ -56,6 +56,17 @@ enum Layout {
     Any,
 }
 
+/// What is made of a constant when it is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Form {
+    /// As it is.
+    Plain,
+    /// As [`packed`] weights of so many outputs.
+    Packed(usize),
+    /// Shifts `s` as `−1 − s`: bits to the right before the rounding one.
+    Rights,
+}
+
 fn layout(f: &Filter, per_group: usize, depthwise: bool) -> Layout {
     let undilated = f.rows.dilation == 1 && f.columns.dilation == 1;
     match (undilated, depthwise) {
@@ -236,9 +247,8 @@ fn header(firmware: &Firmware) -> String {
 /// What a printed program consists of, gathered call by call.
 struct Printer<'f> {
     firmware: &'f Firmware,
-    names: Vec<Option<String>>,
-    /// Names of packed weights, by their constant and outputs.
-    packed: HashMap<(ConstantId, usize), String>,
+    /// Constants that are printed.
+    names: HashMap<(ConstantId, Form), String>,
     /// Sources that are used.
     used: BTreeSet<&'static str>,
     /// Kernels made from bodies: name, and the call of the body.
@@ -255,8 +265,7 @@ impl<'f> Printer<'f> {
     fn new(firmware: &'f Firmware) -> Self {
         Self {
             firmware,
-            names: vec![None; firmware.constants.len()],
-            packed: HashMap::new(),
+            names: HashMap::new(),
             used: BTreeSet::from(["arithmetic"]),
             made: Vec::new(),
             constants: String::new(),
@@ -367,32 +376,26 @@ impl<'f> Printer<'f> {
 
     /// The name of a constant, which is printed when it is first asked for.
     fn constant(&mut self, id: ConstantId, role: &str, node: usize) -> String {
-        if let Some(name) = &self.names[id] {
+        self.formed(id, Form::Plain, role, node)
+    }
+
+    /// As [`constant`](Self::constant), in another form.
+    fn formed(&mut self, id: ConstantId, form: Form, role: &str, node: usize) -> String {
+        if let Some(name) = self.names.get(&(id, form)) {
             return name.clone();
         }
         let name = format!("{role}{node}");
-        let (kind, values): (&str, Vec<String>) = match &self.firmware.constants[id] {
-            Constant::I8(v) => ("int8_t", v.iter().map(i8::to_string).collect()),
-            Constant::U8(v) => ("uint8_t", v.iter().map(u8::to_string).collect()),
-            Constant::U16(v) => ("uint16_t", v.iter().map(u16::to_string).collect()),
-            Constant::I32(v) => ("int32_t", v.iter().map(|&x| c_i32(x)).collect()),
+        let text = |v: &[i8]| v.iter().map(i8::to_string).collect();
+        let (kind, values): (&str, Vec<String>) = match (&self.firmware.constants[id], form) {
+            (Constant::I8(v), Form::Packed(out)) => ("ALIGNED int8_t", text(&packed(v, out))),
+            (Constant::I8(v), Form::Rights) => ("int8_t", v.iter().map(|&s| (-1 - i32::from(s)).to_string()).collect()),
+            (Constant::I8(v), Form::Plain) => ("int8_t", text(v)),
+            (Constant::U8(v), _) => ("uint8_t", v.iter().map(u8::to_string).collect()),
+            (Constant::U16(v), _) => ("uint16_t", v.iter().map(u16::to_string).collect()),
+            (Constant::I32(v), _) => ("int32_t", v.iter().map(|&x| c_i32(x)).collect()),
         };
         array(&mut self.constants, kind, &name, &values);
-        self.names[id] = Some(name.clone());
-        name
-    }
-
-    /// As [`constant`](Self::constant), of weights as [`Layout::Packed`] has them.
-    fn packed_weights(&mut self, id: ConstantId, out: usize, node: usize) -> String {
-        if let Some(name) = self.packed.get(&(id, out)) {
-            return name.clone();
-        }
-        let name = format!("packed{node}");
-        if let Constant::I8(weights) = &self.firmware.constants[id] {
-            let values: Vec<String> = packed(weights, out).iter().map(i8::to_string).collect();
-            array(&mut self.constants, "int8_t", &name, &values);
-        }
-        self.packed.insert((id, out), name.clone());
+        self.names.insert((id, form), name.clone());
         name
     }
 
@@ -515,7 +518,7 @@ impl<'f> Printer<'f> {
         [
             bias.map_or("NULL".into(), |bias| self.constant(bias, "bias", node)),
             self.constant(requantization.mantissas, "mantissas", node),
-            self.constant(requantization.shifts, "shifts", node),
+            self.formed(requantization.shifts, Form::Rights, "rights", node),
         ]
     }
 
@@ -523,7 +526,7 @@ impl<'f> Printer<'f> {
         self.used.extend(["sum", "window", "filter"]);
         self.kernel_rows = self.kernel_rows.max(f.rows.kernel);
         let weights = match layout {
-            Layout::Packed => self.packed_weights(f.weights, f.out_channels, node),
+            Layout::Packed => self.formed(f.weights, Form::Packed(f.out_channels), "packed", node),
             _ => self.constant(f.weights, "weights", node),
         };
         let [bias, mantissas, shifts] = self.parameters(node, f.bias, &f.requantization);
@@ -545,7 +548,7 @@ impl<'f> Printer<'f> {
         let (v, h) = (&f.rows, &f.columns);
         let _ = writeln!(
             self.operators,
-            "static const struct filter operator{o} = {{\n    {weights}, {bias}, {mantissas}, {shifts}, {sum},\n    {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},\n    {}, {}, {}, {}, {}, {}, {per_group},\n}};",
+            "static const struct filter operator{o} = {{\n    {weights}, {bias}, {mantissas}, {shifts}, {sum},\n    {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},\n    {}, {}, {}, {}, {}, {per_group},\n}};",
             v.input,
             h.input,
             f.in_channels,
@@ -562,7 +565,6 @@ impl<'f> Printer<'f> {
             r.output_zero,
             r.range.low,
             r.range.high,
-            u8::from(!r.single),
             u8::from(f.sum.as_ref().is_some_and(|s| s.swapped)),
         );
         Ok(())
@@ -582,21 +584,21 @@ impl<'f> Printer<'f> {
             _ => ("WIDE", "_wide"),
         };
         let full = (r.range.low, r.range.high) == (-128, 127);
-        let of_range = if full { "" } else { "_clamped" };
         let (sums, of_sums) = match &f.sum {
             None => (0, ""),
             Some(sum) if sum.operands.iter().all(|m| m.shift <= 0) && sum.output.shift < 0 => (1, "_add"),
             Some(_) => (2, "_add_any"),
         };
-        let full = u8::from(full);
+        let class = format!("(struct class){{{shifts}, {}, {}, {sums}}}", u8::from(r.single), u8::from(full));
+        let of_range = if full { "" } else { "_clamped" };
+        let suffix = format!("{of_sums}{of_shifts}{}{of_range}", if r.single { "_single" } else { "" });
         let size = [f.rows.kernel, f.columns.kernel];
         let (name, body) = match layout(f, per_group, depthwise) {
             Layout::Depthwise => {
                 self.used.insert("depthwise");
                 let known = DEPTHWISE_SIZES.into_iter().find(|&n| size == [n, n]);
                 let name = known.map_or("depthwise_window".into(), |n| format!("depthwise_{n}x{n}"));
-                let size = known.unwrap_or(0);
-                (name, format!("depthwise(f, t, top, bottom, {size}, {shifts}, {full}, {sums});"))
+                (name, format!("depthwise(f, t, top, bottom, {}, {class});", known.unwrap_or(0)))
             }
             found @ (Layout::Plain | Layout::Packed) => {
                 self.used.extend(["dot", "convolution"]);
@@ -605,16 +607,15 @@ impl<'f> Printer<'f> {
                 let name = if point { "convolution_1x1" } else { "convolution_window" };
                 let name = name.to_string() + if packed { "" } else { "_odd" };
                 let (point, packed) = (u8::from(point), u8::from(packed));
-                (name, format!("convolution(f, t, top, bottom, {point}, {packed}, {shifts}, {full}, {sums});"))
+                (name, format!("convolution(f, t, top, bottom, {point}, {packed}, {class});"))
             }
             Layout::Any => {
                 self.used.insert("convolution_any");
                 let name = if depthwise { "depthwise_general" } else { "convolution_general" };
-                let body = format!("convolution_any(f, t, top, bottom, {});", u8::from(depthwise));
-                return self.make(name, PARAMETERS, body);
+                (name.to_string(), format!("convolution_any(f, t, top, bottom, {}, {class});", u8::from(depthwise)))
             }
         };
-        self.make(&format!("{name}{of_sums}{of_shifts}{of_range}"), PARAMETERS, body)
+        self.make(&format!("{name}{suffix}"), PARAMETERS, body)
     }
 
     fn pair(

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{Emission, Target};
@@ -129,11 +130,14 @@ enum Obstacle {
     Wrong(String),
 }
 
-/// Compiles what was written to `folder`, and runs it wherever this machine can.
+/// Every place where a program may run: this machine, and the [`CHIPS`].
+pub const PLACES: [&str; 4] = ["host", "cortex-m4", "cortex-m7", "cortex-m55"];
+
+/// Compiles what was written to `folder`, and runs it at those of `places` that this machine can offer, side by side.
 ///
 /// # Errors
 /// [`Error::Output`] if the folder of the build cannot be made.
-pub fn verify(emission: &Emission, folder: &Path) -> Result<Vec<Run>, Error> {
+pub fn verify(emission: &Emission, folder: &Path, places: &[&str]) -> Result<Vec<Run>, Error> {
     let build = folder.join("build");
     std::fs::create_dir_all(&build)
         .map_err(|e| Error::Output { file: build.clone(), why: format!("cannot be made: {e}") })?;
@@ -149,18 +153,16 @@ pub fn verify(emission: &Emission, folder: &Path) -> Result<Vec<Run>, Error> {
             run
         }
     };
-    let mut runs = Vec::new();
-    match emission.target {
-        Target::C => {
-            runs.push(finish(Run::at("host"), on_host(&folder)));
-            runs.extend(CHIPS.iter().map(|chip| finish(Run::at(chip.name), on_chip(&folder, chip))));
-        }
-        Target::Rust => {
-            runs.push(finish(Run::at("host"), rust::on_host(&folder)));
-            runs.extend(CHIPS.iter().map(|chip| finish(Run::at(chip.name), rust::on_chip(&folder, chip))));
-        }
-    }
-    Ok(runs)
+    let (host, chip): (fn(&Path) -> _, fn(&Path, &Chip) -> _) = match emission.target {
+        Target::C => (on_host, on_chip),
+        Target::Rust => (rust::on_host, rust::on_chip),
+    };
+    let one = |place: &&str| match CHIPS.iter().find(|chip| chip.name == *place) {
+        Some(found) => Some(finish(Run::at(found.name), chip(&folder, found))),
+        None if *place == "host" => Some(finish(Run::at("host"), host(&folder))),
+        None => None,
+    };
+    Ok(places.par_iter().filter_map(one).collect())
 }
 
 /// Runs a tool in `folder`, and gives what it said.
@@ -223,7 +225,7 @@ fn said_number(said: &str, word: &str) -> Option<u64> {
 fn on_host(folder: &Path) -> Result<Run, Obstacle> {
     let program = folder.join("build/check-host");
     let program = program.to_str().ok_or_else(|| Obstacle::Wrong("the folder's name is no text".into()))?;
-    let sanitize = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+    let sanitize = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
     let sources = ["model.c", "check.c", "host.c", "-o", program];
     tool(folder, "gcc", &[&STRICT[..], &sanitize, &sources].concat())?;
     said_ok(&tool(folder, program, &[])?)?;
@@ -312,7 +314,7 @@ pub(super) fn makefile() -> String {
     let strict = STRICT.join(" ");
     let _ = write!(
         text,
-        "STRICT = {strict}\nARM = arm-none-eabi-gcc\n\nbuild/check-host: model.c check.c host.c model.h kernels.h\n\tmkdir -p build\n\t$(CC) $(STRICT) -O1 -g -fsanitize=address,undefined model.c check.c host.c -o $@\n\ncheck: build/check-host\n\t./build/check-host\n\nclean:\n\trm -rf build\n\n.PHONY: check clean\n"
+        "STRICT = {strict}\nARM = arm-none-eabi-gcc\n\nbuild/check-host: model.c check.c host.c model.h kernels.h\n\tmkdir -p build\n\t$(CC) $(STRICT) -O1 -fsanitize=address,undefined model.c check.c host.c -o $@\n\ncheck: build/check-host\n\t./build/check-host\n\nclean:\n\trm -rf build\n\n.PHONY: check clean\n"
     );
     for chip in &CHIPS {
         let (name, machine) = (chip.name, chip.machine);

@@ -105,7 +105,7 @@ impl Emit {
         let runs = if self.verify {
             let spinner = self.output.spinner();
             spinner.set_message("compiling and running");
-            verify::verify(&emission, &self.out)?
+            verify::verify(&emission, &self.out, &verify::PLACES)?
         } else {
             Vec::new()
         };

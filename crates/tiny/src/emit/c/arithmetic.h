@@ -6,7 +6,8 @@
 #if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
 #include <arm_mve.h>
 #define MODEL_MVE 1
-#elif defined(__ARM_FEATURE_DSP)
+#endif
+#if defined(__ARM_FEATURE_DSP)
 #include <arm_acle.h>
 #define MODEL_DSP 1
 #endif
@@ -15,9 +16,11 @@
 #if defined(__GNUC__)
 #define BODY static inline __attribute__((always_inline))
 #define KERNEL static __attribute__((noinline))
+#define HELPER static __attribute__((noinline, unused))
 #else
 #define BODY static inline
 #define KERNEL static
+#define HELPER static
 #endif
 
 /* Part of an image in the arena: row y lies at ring position (y - top) mod ring. */
@@ -46,6 +49,14 @@ BODY uint32_t four_bytes(const int8_t *from)
     uint32_t word;
     memcpy(&word, from, sizeof word);
     return word;
+}
+
+/* The same at an address that is a multiple of 4, and 4 bytes further. */
+BODY uint32_t four_weights(const int8_t *from, int32_t word)
+{
+    uint32_t weights;
+    memcpy(&weights, (const int8_t *)__builtin_assume_aligned(from, 4) + 4 * word, sizeof weights);
+    return weights;
 }
 
 /* Bytes 0 and 2 (even), 1 and 3 (odd) of a word, as signed halves; to both is added what `plus` has there. */
@@ -97,6 +108,18 @@ BODY int32_t clamp(int32_t value, int32_t low, int32_t high)
     return value > high ? high : value;
 }
 
+/* The nearest int8. */
+BODY int32_t clamp8(int32_t value)
+{
+#if defined(__ARM_FEATURE_SAT)
+    int32_t low;
+    __asm__("ssat %0, #8, %1" : "=r"(low) : "r"(value));
+    return low;
+#else
+    return clamp(value, INT8_MIN, INT8_MAX);
+#endif
+}
+
 /* round(a * b / 2^31); only -2^31 by -2^31 saturates. */
 BODY int32_t high_mul(int32_t a, int32_t b)
 {
@@ -116,7 +139,7 @@ BODY int32_t divide_by_pot(int32_t x, int32_t exponent)
 }
 
 /* Any x, any shift in [-31, 30]. */
-static inline int32_t scaled_any(int32_t x, int32_t mantissa, int32_t shift)
+HELPER int32_t scaled_any(int32_t x, int32_t mantissa, int32_t shift)
 {
     int32_t left = shift > 0 ? (int32_t)((uint32_t)x << shift) : x;
     return divide_by_pot(high_mul(left, mantissa), shift < 0 ? -shift : 0);

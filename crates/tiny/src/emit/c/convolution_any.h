@@ -2,7 +2,7 @@
 /* CONV_2D and DEPTHWISE_CONV_2D of any groups and dilation, tap by tap. Group `g` of the output reads group `g` of the
    input; a depthwise one has its weights as [rows][columns][out], others as [out][rows][columns][in / groups]. */
 BODY void convolution_any(const struct filter *f, const struct task *t, int32_t top, int32_t bottom,
-                          const int depthwise)
+                          const int depthwise, const struct class k)
 {
     const int32_t in = f->in_channels, out = f->out_channels, per_group = f->per_group;
     const int32_t out_per_group = out / (in / per_group), taps = f->kernel_rows * f->kernel_columns;
@@ -16,10 +16,10 @@ BODY void convolution_any(const struct filter *f, const struct task *t, int32_t 
                                     f->in_columns);
             int8_t *to = row_of(&t->y, y, out) + (x - t->y.left) * out, *pixel = t->scratch != NULL ? t->scratch : to;
             const int8_t *second =
-                f->sum != NULL ? row_of(&t->second, y, out) + (x - t->second.left) * out : NULL;
-            for (int32_t k = 0; k < out; k++) {
-                const int32_t o = t->backward ? out - 1 - k : k, channel = o / out_per_group * per_group;
-                int32_t sum = bias_of(&q, o);
+                k.sums ? row_of(&t->second, y, out) + (x - t->second.left) * out : NULL;
+            for (int32_t i_out = 0; i_out < out; i_out++) {
+                const int32_t o = t->backward ? out - 1 - i_out : i_out, channel = o / out_per_group * per_group;
+                int32_t sum = q.bias != NULL ? q.bias[o] : 0;
                 for (int32_t r = v.first; r < v.end; r++) {
                     const int8_t *row =
                         row_of(&t->x, y * f->stride_rows - f->before_rows + r * f->dilation_rows, in);
@@ -34,8 +34,7 @@ BODY void convolution_any(const struct filter *f, const struct task *t, int32_t 
                         }
                     }
                 }
-                pixel[o] = (int8_t)(f->sum != NULL ? finished(&q, sum, o, second, WIDE, 0, 2)
-                                                   : finished(&q, sum, o, second, WIDE, 0, 0));
+                finish1(&q, sum, o, second, pixel, k);
             }
             if (pixel != to) {
                 memcpy(to, pixel, (size_t)out);

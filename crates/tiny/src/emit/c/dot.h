@@ -84,6 +84,25 @@ BODY void dot4(const int8_t *x, const int8_t *w, int32_t step, int32_t n, int32_
 #endif
 }
 
+#if defined(MODEL_DSP)
+/* Four inputs of four packed rows. */
+BODY void step4(const int8_t *x, const int8_t *w, int32_t less, int32_t s[4])
+{
+    const uint32_t word = four_bytes(x);
+    const int32_t a = even_plus(less, word), b = odd_plus(less, word);
+    const uint32_t w0 = four_weights(w, 0), w1 = four_weights(w, 1);
+    s[0] = __smlad(a, even(w0), s[0]);
+    s[1] = __smlad(a, even(w1), s[1]);
+    s[0] = __smlad(b, odd(w0), s[0]);
+    s[1] = __smlad(b, odd(w1), s[1]);
+    const uint32_t w2 = four_weights(w, 2), w3 = four_weights(w, 3);
+    s[2] = __smlad(a, even(w2), s[2]);
+    s[3] = __smlad(a, even(w3), s[3]);
+    s[2] = __smlad(b, odd(w2), s[2]);
+    s[3] = __smlad(b, odd(w3), s[3]);
+}
+#endif
+
 /* As dot4, of weights packed by blocks: four of the first row, four of the second, ... `n` is a multiple of 4. */
 BODY void dot4_packed(const int8_t *x, const int8_t *w, int32_t n, int32_t zero, int32_t sums[4])
 {
@@ -112,27 +131,16 @@ BODY void dot4_packed(const int8_t *x, const int8_t *w, int32_t n, int32_t zero,
     sums[3] = s3 - zero * t3;
 #elif defined(MODEL_DSP)
     const int32_t less = both_halves(-zero);
-    int32_t s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3];
-    for (const int8_t *end = x + n; x != end; x += 4, w += 16) {
-        uint32_t word = four_bytes(x);
-        const int32_t a = even_plus(less, word), b = odd_plus(less, word);
-        word = four_bytes(w);
-        s0 = __smlad(a, even(word), s0);
-        s0 = __smlad(b, odd(word), s0);
-        word = four_bytes(w + 4);
-        s1 = __smlad(a, even(word), s1);
-        s1 = __smlad(b, odd(word), s1);
-        word = four_bytes(w + 8);
-        s2 = __smlad(a, even(word), s2);
-        s2 = __smlad(b, odd(word), s2);
-        word = four_bytes(w + 12);
-        s3 = __smlad(a, even(word), s3);
-        s3 = __smlad(b, odd(word), s3);
+    int32_t s[4] = {sums[0], sums[1], sums[2], sums[3]};
+    /* Twice by twice: the loop itself costs. */
+    for (const int8_t *end = x + (n & ~7); x != end; x += 8, w += 32) {
+        step4(x, w, less, s);
+        step4(x + 4, w + 16, less, s);
     }
-    sums[0] = s0;
-    sums[1] = s1;
-    sums[2] = s2;
-    sums[3] = s3;
+    if (n & 4) {
+        step4(x, w, less, s);
+    }
+    memcpy(sums, s, sizeof s);
 #else
     for (int32_t i = 0; i < n; i += 4, w += 16) {
         for (int32_t k = 0; k < 4; k++) {

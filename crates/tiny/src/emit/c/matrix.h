@@ -4,7 +4,7 @@ struct matrix {
     const int8_t *weights;
     const int32_t *bias; /* NULL: none. */
     const int32_t *mantissas;
-    const int8_t *shifts;
+    const int8_t *rights; /* -1 - shift. */
     int32_t rows, inputs, outputs, weight_zero, input_zero, output_zero, low, high;
     int32_t each; /* 1: a multiplier for each output; 0: one for all. */
 };
@@ -22,7 +22,7 @@ KERNEL void matrix(const struct matrix *f, const int8_t *x, int8_t *y)
             int32_t sum = (f->bias != NULL ? f->bias[o] : 0) - under;
             sum = dot(x, f->weights + o * f->inputs, f->inputs, f->input_zero, sum);
             const int32_t m = f->each ? o : 0;
-            const int32_t value = scaled_any(sum, f->mantissas[m], f->shifts[m]);
+            const int32_t value = scaled_any(sum, f->mantissas[m], -1 - f->rights[m]);
             y[o] = (int8_t)clamp(saturating_add(value, f->output_zero), f->low, f->high);
         }
     }

@@ -7,7 +7,7 @@ struct sum {
 };
 
 /* Any multipliers. */
-static inline int32_t sum_of_any(const struct sum *s, int32_t a, int32_t b)
+HELPER int32_t sum_of_any(const struct sum *s, int32_t a, int32_t b)
 {
     int32_t x = scaled_any((a - s->zeros[0]) * (1 << 20), s->operands[0].mantissa, s->operands[0].shift);
     int32_t y = scaled_any((b - s->zeros[1]) * (1 << 20), s->operands[1].mantissa, s->operands[1].shift);
@@ -16,7 +16,7 @@ static inline int32_t sum_of_any(const struct sum *s, int32_t a, int32_t b)
 }
 
 /* No shift to the left: what trained networks have. A shift of 0 is a half, of the operand with the coarser scale. */
-BODY int32_t sum_of(const struct sum *s, int32_t a, int32_t b)
+HELPER int32_t sum_of(const struct sum *s, int32_t a, int32_t b)
 {
     int32_t x = high_mul_narrow((a - s->zeros[0]) * (1 << 20), s->operands[0].mantissa);
     int32_t y = high_mul_narrow((b - s->zeros[1]) * (1 << 20), s->operands[1].mantissa);
