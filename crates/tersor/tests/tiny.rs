@@ -24,6 +24,7 @@ fn main() {
         .test("run_takes_pictures_and_labels", pictures)
         .test("a_plan_is_saved_run_and_sound", plan)
         .test("bench_measures_and_names_the_peers_that_are_not_there", bench)
+        .test("emit_writes_a_program_and_says_what_it_takes", emit)
         .test("fit_says_yes_and_no_by_its_exit_code", fit)
         .test("bad_usage_exits_with_2_and_bad_files_with_1", refusals)
         .run()
@@ -42,6 +43,34 @@ fn json(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Result<Value> {
     let output = tersor(arguments)?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn emit() -> Result {
+    let folder = tempfile::tempdir()?;
+    let model = tiny("resnet8_cifar10_int8.tflite");
+    for target in ["c", "rust"] {
+        let out = folder.path().join(target);
+        let emitted = json(&[&"emit", &model, &"--target", &target, &"-o", &out, &"--json"])?;
+        assert_eq!(emitted["arena_bytes"], 32_768);
+        assert_eq!(emitted["inputs"][0]["shape"], serde_json::json!([1, 32, 32, 3]));
+        assert_eq!(emitted["runs"], serde_json::json!([]));
+        for file in emitted["files"].as_array().ok_or("no files")? {
+            assert!(out.join(file.as_str().ok_or("no name")?).is_file(), "{file}");
+        }
+    }
+    // A plan that was saved, and one that is chosen for its size.
+    let plan = folder.path().join("plan.json");
+    json(&[&"plan", &model, &"--patches", &"rows", &"-o", &plan, &"--json"])?;
+    let followed = json(&[&"emit", &model, &"--plan", &plan, &"-o", &folder.path().join("p"), &"--json"])?;
+    let chosen = json(&[&"emit", &model, &"--sram", &"20K", &"-o", &folder.path().join("s"), &"--json"])?;
+    for emitted in [followed, chosen] {
+        assert!(emitted["arena_bytes"].as_u64() <= Some(20 << 10));
+        assert!(emitted["calls"].as_u64() > emitted["operators"].as_u64());
+    }
+    let refused = tersor(&[&"emit", &model, &"--sram", &"4K", &"-o", &folder.path().join("x")])?;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(!folder.path().join("x").exists());
+    Ok(())
 }
 
 fn inspect() -> Result {

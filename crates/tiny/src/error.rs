@@ -43,6 +43,14 @@ pub enum Error {
         /// The operator, tensor or step, and what is wrong.
         why: String,
     },
+    /// Firmware cannot be written, or what was written does not do what it should.
+    #[error("{network}: {why}")]
+    Emit {
+        /// The network's file.
+        network: String,
+        /// The operator, or the step of the verification, and what is wrong.
+        why: String,
+    },
     /// A picture could not be drawn.
     #[error("the drawing failed: {0}")]
     Drawing(String),

@@ -28,11 +28,13 @@
 //! | [`input`] | arrays, batches and pictures as a network's input |
 //! | [`run`] | running batches and streams; what came out |
 //! | [`verify`] | holding values against goldens |
+//! | [`emit`] | firmware that runs as a plan says, in C or Rust, verified on an emulated chip |
 //! | [`bench`] | the fast engine beside its peers |
 //! | [`tour`] | this room's stop on the tour |
 
 pub mod bench;
 pub mod board;
+pub mod emit;
 mod error;
 pub mod fit;
 pub mod input;

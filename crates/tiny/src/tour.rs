@@ -1,4 +1,4 @@
-//! This room's stops on the tour: a person detector in less and less memory, run on a photograph.
+//! This room's stops on the tour: a person detector in less and less memory, run on a photograph; a wake word as firmware.
 
 use std::time::Duration;
 
@@ -6,14 +6,71 @@ use tersor_data::Picture;
 use tersor_data::tour::{Drawing, Failure, Figure, Outcome, Row, Stop, Supplies};
 use tersor_network as network;
 
+use crate::emit::verify::verify;
 use crate::input::Normalization;
 use crate::plan::{self, InputMode, Plan, Search};
 use crate::run::{Settings, report, run, run_plan};
-use crate::{input, inspect, profile};
+use crate::{emit, input, inspect, profile};
 
 /// The stops of the room, in the order of the papers.
 pub fn stops() -> Vec<Box<dyn Stop>> {
-    vec![Box::new(PersonDetect::Layers), Box::new(PersonDetect::Parts)]
+    vec![Box::new(PersonDetect::Layers), Box::new(PersonDetect::Parts), Box::new(WakeWord)]
+}
+
+/// A streaming wake word as firmware, verified as far as this machine can.
+struct WakeWord;
+
+impl Stop for WakeWord {
+    fn room(&self) -> &'static str {
+        "tiny"
+    }
+
+    fn system(&self) -> &'static str {
+        "MCUNet: firmware"
+    }
+
+    fn budget(&self) -> Duration {
+        Duration::from_secs(4)
+    }
+
+    fn needs(&self) -> &'static [&'static str] {
+        &["okay-nabu", "okay-nabu-settings"]
+    }
+
+    fn visit(&self, supplies: &Supplies) -> Result<Outcome, Failure> {
+        let network = network::read(supplies.path("okay-nabu")?)?;
+        let settings: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(supplies.path("okay-nabu-settings")?)?)?;
+        let asked = settings["micro"]["tensor_arena_size"].as_u64().ok_or("the settings name no arena")?;
+        let plan = plan::layers(&network, 4)?;
+        let emission = emit::emit(&network, &plan, emit::Target::C)?;
+        let folder = tempfile::tempdir()?;
+        emission.write(folder.path())?;
+        let runs = verify(&emission, folder.path(), &["host", "cortex-m4"])?;
+        if let Some(wrong) = runs.iter().find(|run| run.wrong.is_some()) {
+            return Err(
+                format!("the program is wrong on {}: {}", wrong.place, wrong.wrong.as_deref().unwrap_or("")).into()
+            );
+        }
+        let equal: Vec<&str> = runs.iter().filter(|run| run.is_equal()).map(|run| run.place).collect();
+        let missing: Vec<&str> = runs.iter().filter_map(|run| run.missing.as_deref()).collect();
+        let mut cost = match equal.as_slice() {
+            [] => "not verified".to_string(),
+            places => format!("the same bits on {}", places.join(" and ")),
+        };
+        if !missing.is_empty() {
+            cost += &format!(" ({})", missing.join(", "));
+        }
+        let stack = runs.iter().find_map(|run| run.stack_bytes).map_or(String::new(), |b| format!(" + {b} B of stack"));
+        let frames = emission.vector.frames.len();
+        Ok(Outcome::Shown(Row::new(
+            "SRAM",
+            format!("{:.1} KiB asked by its settings", asked as f64 / 1024.0),
+            format!("{:.1} KiB{stack}", emission.firmware.arena_bytes as f64 / 1024.0),
+            cost,
+            format!("wake word \"Okay Nabu\" in C, {frames} frames of a stream"),
+        )))
+    }
 }
 
 /// The person detector that every microcontroller toolkit ships, on a photograph with people.

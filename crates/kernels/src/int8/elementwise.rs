@@ -6,26 +6,36 @@ use crate::layout::Broadcast;
 /// ADD, SUB or MUL.
 #[derive(Debug, Clone)]
 pub struct Binary {
-    pub(super) zeros: [i32; 2],
-    pub(super) how: How,
-    pub(super) output: Multiplier,
-    pub(super) output_zero: i32,
-    pub(super) range: Range,
-    pub(super) rounding: Rounding,
+    /// Zero points of the operands.
+    pub zeros: [i32; 2],
+    /// What is computed of them.
+    pub how: How,
+    /// From the scale of the raw result to that of the output.
+    pub output: Multiplier,
+    /// Zero point of the output.
+    pub output_zero: i32,
+    /// What the fused activation admits.
+    pub range: Range,
+    /// How products are rounded.
+    pub rounding: Rounding,
 }
 
+/// The raw result of two operands, before it is brought to the output's scale.
 #[derive(Debug, Clone)]
-pub(super) enum How {
+pub enum How {
     /// Both operands on the common scale t = 2 max(s₁, s₂), 20 bits up; the second times ±1.
     Sum {
+        /// From each operand's scale to the common one.
         operands: [Multiplier; 2],
+        /// 1 for a sum, −1 for a difference.
         sign: i32,
     },
+    /// The product.
     Product,
 }
 
 /// Bits by which operands of a sum are shifted up before they are rescaled.
-pub(super) const LEFT_SHIFT: u32 = 20;
+pub const LEFT_SHIFT: u32 = 20;
 
 impl Binary {
     /// a + b: `MBQM(a₁ + a₂, QM(t / (2^20 s_y))) + z_y` with `aᵢ = MBQM((xᵢ − zᵢ) << 20, QM(sᵢ / t))`, t = 2 max(s₁, s₂).
@@ -114,11 +124,16 @@ impl FloatSum {
 /// PRELU: x ≥ 0 is rescaled by s_x/s_y; below, x·α is rescaled by s_x s_α/s_y.
 #[derive(Debug, Clone)]
 pub struct Prelu {
-    zeros: [i32; 2],
-    positive: Multiplier,
-    negative: Multiplier,
-    output_zero: i32,
-    rounding: Rounding,
+    /// Zero points of the input and of the slopes.
+    pub zeros: [i32; 2],
+    /// s_x/s_y.
+    pub positive: Multiplier,
+    /// s_x s_α/s_y.
+    pub negative: Multiplier,
+    /// Zero point of the output.
+    pub output_zero: i32,
+    /// How products are rounded.
+    pub rounding: Rounding,
 }
 
 impl Prelu {

@@ -20,7 +20,7 @@ mod softmax;
 pub use activation::{HardSwish, LeakyRelu, Rescale, Table};
 pub use affine::{Activation, Affine, Range, quantize};
 pub use convolution::{Convolution, conv2d, depthwise_conv2d};
-pub use elementwise::{Binary, FloatSum, Prelu};
+pub use elementwise::{Binary, FloatSum, How, LEFT_SHIFT, Prelu};
 pub use fixed_point::{Multiplier, Rounding, rounding_divide_by_pot, saturating_rounding_doubling_high_mul};
 pub use fully_connected::fully_connected;
 pub use pool::{Mean, average_pool, float_mean, max_pool};

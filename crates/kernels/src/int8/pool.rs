@@ -67,11 +67,16 @@ fn each_window(
 /// (m, s) = QM(s_x/s_y); k = min(⌊log₂ n⌋, 32, 31 + s); y = MBQM(Σ − n z_x, ⌊m 2^k / n⌋, s − k) + z_y.
 #[derive(Debug, Clone)]
 pub struct Mean {
-    count: usize,
-    input_zero: i32,
-    multiplier: Multiplier,
-    output_zero: i32,
-    rounding: Rounding,
+    /// Elements that one mean is taken over.
+    pub count: usize,
+    /// Zero point of the input.
+    pub input_zero: i32,
+    /// The scales' ratio, divided by `count`.
+    pub multiplier: Multiplier,
+    /// Zero point of the output.
+    pub output_zero: i32,
+    /// How products are rounded.
+    pub rounding: Rounding,
 }
 
 impl Mean {

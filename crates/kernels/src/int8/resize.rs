@@ -5,7 +5,7 @@ const BITS: u32 = 10;
 
 /// Where the outputs along one axis read: two neighbours, and the weight of the second out of 2^10.
 #[derive(Debug, Clone)]
-pub struct Interpolation(Vec<(usize, usize, i64)>);
+pub struct Interpolation(pub Vec<(usize, usize, i64)>);
 
 impl Interpolation {
     /// From `input` positions to `output` positions, both at least 1.

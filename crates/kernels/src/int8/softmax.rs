@@ -13,9 +13,12 @@ const SUM_BITS: u32 = 12;
 /// A prepared SOFTMAX; the output is quantised by (1/256, −128).
 #[derive(Debug, Clone)]
 pub struct Softmax {
-    multiplier: i32,
-    left_shift: u32,
-    least_difference: i32,
+    /// Mantissa of β·scale·2^26.
+    pub multiplier: i32,
+    /// Its shift.
+    pub left_shift: u32,
+    /// Differences from the greatest value below this count as nothing.
+    pub least_difference: i32,
 }
 
 impl Softmax {

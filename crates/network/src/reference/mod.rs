@@ -5,6 +5,7 @@
 
 pub(crate) mod arithmetic;
 mod movement;
+pub mod numbers;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub struct Reference {
     pub(crate) name: String,
     pub(crate) graphs: Vec<PreparedGraph>,
     pub(crate) variables: Vec<Variable>,
+    pub(crate) options: Options,
 }
 
 /// What a variable holds between runs.
@@ -148,7 +150,7 @@ impl Reference {
         let mut preparation = Preparation::new(network, options);
         let graphs = network.graphs.iter().enumerate().map(|(g, graph)| preparation.graph(g, graph)).collect();
         match preparation.faults.into_iter().next() {
-            None => Ok(Self { name: network.name.clone(), graphs, variables: preparation.variables.kinds }),
+            None => Ok(Self { name: network.name.clone(), graphs, variables: preparation.variables.kinds, options }),
             Some(fault) => Err(Error::Operator {
                 network: network.name.clone(),
                 within: within(fault.subgraph.unwrap_or(0)),
@@ -469,7 +471,7 @@ impl<'a> Site<'a> {
         self.constants.get(&self.node.inputs.get(i).copied().flatten()?).map(|c| &**c)
     }
 
-    fn operands(&self) -> Vec<Option<Operand<'a>>> {
+    pub(crate) fn operands(&self) -> Vec<Option<Operand<'a>>> {
         let operand = |i: usize| {
             let tensor = self.input(i).ok()?;
             Some(Operand { shape: &tensor.shape, constant: self.constant(i) })

@@ -21,6 +21,8 @@ use tersor::tiny::profile;
 use tersor::tiny::run::{self, Report, Settings};
 use tersor::tiny::verify::{Golden, Verdict, verify};
 
+mod emit;
+
 use super::machine::Machine;
 use super::quantity;
 use super::show::{Output, Threads, table};
@@ -34,6 +36,7 @@ pub enum Tiny {
     Run(Run),
     Verify(Verify),
     Bench(Bench),
+    Emit(emit::Emit),
 }
 
 impl Tiny {
@@ -45,6 +48,7 @@ impl Tiny {
             Self::Run(run) => run.run(),
             Self::Verify(verify) => verify.run(),
             Self::Bench(bench) => bench.run(),
+            Self::Emit(emit) => emit.run(),
         }
     }
 }

@@ -1,24 +1,26 @@
 //! A plan bound to the network of which it speaks: every step knows its operator, every piece its buffer.
 
+use tersor_kernels::window::Window;
 use tersor_network::operator::Operator;
 use tersor_network::{Network, Node, TensorId};
 
 use super::program::{Kind, Op, Program, Rect};
 use super::{Piece, Plan};
+use crate::emit::firmware::Place;
 use crate::error::Error;
 
 /// Largest arena that is executed; what is larger is not for a small device.
 const MOST_BYTES: usize = 16 << 20;
 
 /// A network and a plan of it.
-pub(super) struct Bound {
+pub(crate) struct Bound {
     pub network: Network,
     pub plan: Plan,
-    pub program: Program,
+    pub(super) program: Program,
     /// Piece → buffer of the program.
-    pub buffers: Vec<usize>,
+    pub(super) buffers: Vec<usize>,
     /// Step → operator of the program.
-    pub ops: Vec<usize>,
+    pub(super) ops: Vec<usize>,
 }
 
 impl Bound {
@@ -174,5 +176,57 @@ impl Bound {
             values.push((p, bytes));
         }
         Ok(values)
+    }
+}
+
+/// What firmware asks of a step or a piece.
+impl Bound {
+    /// Where a piece lies.
+    pub fn place(&self, p: usize) -> Place {
+        let piece = &self.plan.tensors[p];
+        let pixel = self.program.buffers[self.buffers[p]].pixel;
+        Place { offset: piece.offset, rows: piece.rows, columns: piece.columns, ring: piece.ring, pixel }
+    }
+
+    /// The file's operators that step `at` does, the one that computes first at the front.
+    pub fn nodes(&self, at: usize) -> &[usize] {
+        &self.program.ops[self.ops[at]].nodes
+    }
+
+    /// Whether step `at` computes its output at once, not pixel by pixel.
+    pub fn is_whole(&self, at: usize) -> bool {
+        !self.program.ops[self.ops[at]].is_local()
+    }
+
+    /// The windows of step `at` along rows and columns, padding included, if it has some.
+    pub fn window(&self, at: usize) -> Option<(Window, Window)> {
+        match self.program.ops[self.ops[at]].kind {
+            Kind::Window { rows, columns, .. } => Some((rows, columns)),
+            _ => None,
+        }
+    }
+
+    /// Which pieces that step `at` reads move with the pixel of its output, if it goes element by element.
+    pub fn spatial(&self, at: usize) -> Option<Vec<bool>> {
+        match &self.program.ops[self.ops[at]].kind {
+            Kind::Elementwise { spatial } => Some(spatial.clone()),
+            _ => None,
+        }
+    }
+
+    /// The input of the network that a piece holds, if it holds one.
+    pub fn input_of(&self, p: usize) -> Option<usize> {
+        self.program.inputs.iter().position(|&b| b == self.buffers[p])
+    }
+
+    /// Rows, columns and bytes of a pixel of an input as it is stored.
+    pub fn input_image(&self, i: usize) -> [usize; 3] {
+        let buffer = &self.program.buffers[self.program.inputs[i]];
+        [buffer.height, buffer.width, buffer.pixel]
+    }
+
+    /// The name of the variable that a piece holds.
+    pub fn variable(&self, p: usize) -> &str {
+        self.program.buffers[self.buffers[p]].variable.as_ref().map_or("", |(_, name)| name)
     }
 }

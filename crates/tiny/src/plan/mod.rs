@@ -20,7 +20,7 @@
 //! | [`picture`] | a plan drawn |
 
 pub mod arena;
-mod bound;
+pub(crate) mod bound;
 pub mod fast;
 mod order;
 mod overlap;
