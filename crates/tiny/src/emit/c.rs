@@ -143,7 +143,7 @@ pub(super) fn print(firmware: &Firmware, vector: &Vector) -> Result<Vec<(String,
         ("example.c".into(), example(firmware)),
         ("Makefile".into(), super::verify::makefile()),
     ];
-    files.extend(super::verify::memories().into_iter().map(|(name, text)| (name, text)));
+    files.extend(super::verify::memories());
     files.extend(FIXED.map(|(name, text)| (name.into(), text.into())));
     Ok(files)
 }

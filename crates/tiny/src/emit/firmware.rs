@@ -20,6 +20,7 @@
 //! What this file does not do: print, or optimise for a processor.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use tersor_data::{ElementType, Elements};
 use tersor_kernels::int8::{Affine, How, Mean, Multiplier, Range};
@@ -500,7 +501,14 @@ struct Builder<'a> {
     constants: Store,
 }
 
-/// An operator, and how its calls differ from the plan's step.
+/// An operator that is among the firmware's, and how its calls differ from the plan's steps.
+struct Known {
+    operator: usize,
+    constants: Vec<(usize, ConstantId)>,
+    images: Option<usize>,
+}
+
+/// An operator, and how its calls differ from the plan's steps.
 struct Built {
     kind: Kind,
     /// Constants that are read like operands, by position among all operands.
@@ -518,20 +526,23 @@ impl Builder<'_> {
     fn build(mut self) -> Result<Firmware, Error> {
         let bound = self.bound;
         let plan = &bound.plan;
-        let mut built: HashMap<usize, (usize, Vec<(usize, ConstantId)>, Option<usize>)> = HashMap::new();
+        // The file's operator → what it was made into.
+        let mut known: HashMap<usize, Known> = HashMap::new();
         let mut operators = Vec::new();
         let mut calls = Vec::new();
         let mut fed_rows: HashMap<usize, usize> = HashMap::new();
         for (at, step) in plan.steps.iter().enumerate() {
-            if !built.contains_key(&step.op) {
-                let one = self.operator(at)?;
-                let name: Vec<&str> = bound.nodes(at).iter().map(|&n| self.name(n)).collect();
-                operators.push(Operator { node: step.op, name: name.join(" + "), kind: one.kind });
-                built.insert(step.op, (operators.len() - 1, one.constants, one.images));
-            }
-            let (operator, constants, images) = &built[&step.op];
+            let Known { operator, constants, images } = match known.entry(step.op) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
+                    let Built { kind, constants, images } = self.operator(at)?;
+                    let name: Vec<&str> = bound.nodes(at).iter().map(|&n| self.name(n)).collect();
+                    operators.push(Operator { node: step.op, name: name.join(" + "), kind });
+                    entry.insert(Known { operator: operators.len() - 1, constants, images })
+                }
+            };
             let mut reads: Vec<Operand> = step.reads.iter().map(|&p| Operand::Arena(bound.place(p))).collect();
-            for &(position, id) in constants {
+            for &(position, id) in constants.iter() {
                 reads.insert(position.min(reads.len()), Operand::Constant(id));
             }
             let feeds = self.feeds(at, &mut fed_rows);

@@ -153,13 +153,17 @@ pub fn verify(emission: &Emission, folder: &Path, places: &[&str]) -> Result<Vec
             run
         }
     };
-    let (host, chip): (fn(&Path) -> _, fn(&Path, &Chip) -> _) = match emission.target {
-        Target::C => (on_host, on_chip),
-        Target::Rust => (rust::on_host, rust::on_chip),
+    let on_host = || match emission.target {
+        Target::C => on_host(&folder),
+        Target::Rust => rust::on_host(&folder),
+    };
+    let on_chip = |chip: &Chip| match emission.target {
+        Target::C => on_chip(&folder, chip),
+        Target::Rust => rust::on_chip(&folder, chip),
     };
     let one = |place: &&str| match CHIPS.iter().find(|chip| chip.name == *place) {
-        Some(found) => Some(finish(Run::at(found.name), chip(&folder, found))),
-        None if *place == "host" => Some(finish(Run::at("host"), host(&folder))),
+        Some(found) => Some(finish(Run::at(found.name), on_chip(found))),
+        None if *place == "host" => Some(finish(Run::at("host"), on_host())),
         None => None,
     };
     Ok(places.par_iter().filter_map(one).collect())
