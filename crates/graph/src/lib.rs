@@ -1,0 +1,26 @@
+//! Graphs with fewer arcs and fewer bits.
+//!
+//! A road, web or mail graph is thinned until it is cheap to keep, and still answers every round trip between the
+//! sources that matter and all other vertices within a factor that is certified, not hoped for.
+//!
+//! ```
+//! use tersor_graph::{Arc, Digraph};
+//!
+//! // A one-way square with a two-way diagonal.
+//! let arcs = [(0, 1, 3.0), (1, 2, 3.0), (2, 3, 3.0), (3, 0, 3.0), (0, 2, 4.0), (2, 0, 4.0)];
+//! let (square, dropped) = Digraph::from_arcs(4, arcs.map(Arc::from).to_vec())?;
+//! assert_eq!((square.vertices(), square.arcs(), dropped.loops), (4, 6, 0));
+//! # Ok::<(), tersor_graph::Error>(())
+//! ```
+//!
+//! Paper: *A fast algorithm for source-wise round-trip spanners* (Theoretical Computer Science 2021).
+//!
+//! | file | idea |
+//! | --- | --- |
+//! | [`digraph`] | a directed graph with lengths, in compressed sparse rows both ways |
+
+pub mod digraph;
+mod error;
+
+pub use digraph::{Arc, ArcSet, Digraph, Dropped};
+pub use error::Error;
