@@ -39,6 +39,7 @@ pub struct Digraph {
     in_steps: Vec<Step>,
     /// The number of each arc of `in_steps`.
     in_arcs: Vec<u32>,
+    lengths: (f64, f64),
     tolerance: f64,
 }
 
@@ -93,8 +94,8 @@ impl Digraph {
             in_arcs[*slot as usize] = number as u32;
             *slot += 1;
         }
-        let tolerance = tolerance(vertices, &arcs);
-        Ok((Self { out_rows, out_steps, in_rows, in_steps, in_arcs, tolerance }, Dropped { loops, parallel }))
+        let (lengths, tolerance) = (lengths(&arcs), tolerance(vertices, &arcs));
+        Ok((Self { out_rows, out_steps, in_rows, in_steps, in_arcs, lengths, tolerance }, Dropped { loops, parallel }))
     }
 
     /// How many vertices there are.
@@ -133,6 +134,11 @@ impl Digraph {
             Direction::Out => position as u32,
             Direction::In => self.in_arcs[position],
         }
+    }
+
+    /// The shortest positive length and the longest, both 0 if no length is positive.
+    pub fn lengths(&self) -> (f64, f64) {
+        self.lengths
     }
 
     /// All arcs, in the order of their numbers.
@@ -174,22 +180,26 @@ fn check(vertices: usize, arcs: &[Arc]) -> Result<(), Error> {
             return Err(Error::Length { from, to, length });
         }
     }
-    let longest = longest(arcs);
+    let longest = lengths(arcs).1;
     if !(4.0 * vertices as f64 * longest).is_finite() {
         return too_large(format!("a walk of {vertices} arcs of length {longest}"));
     }
     Ok(())
 }
 
-fn longest(arcs: &[Arc]) -> f64 {
-    arcs.iter().map(|arc| arc.length).fold(0.0, f64::max)
+/// The shortest positive length and the longest, both 0 if no length is positive.
+fn lengths(arcs: &[Arc]) -> (f64, f64) {
+    let positive = arcs.iter().map(|arc| arc.length).filter(|&length| length > 0.0);
+    let (shortest, longest) =
+        positive.fold((f64::INFINITY, 0.0), |(shortest, longest), length| (length.min(shortest), length.max(longest)));
+    if longest > 0.0 { (shortest, longest) } else { (0.0, 0.0) }
 }
 
 fn tolerance(vertices: usize, arcs: &[Arc]) -> f64 {
     const EXACT: f64 = (1u64 << 53) as f64;
     let whole = arcs.iter().all(|arc| arc.length.fract() == 0.0);
     // A round trip is two simple paths; a triangle of them, as checks form it, four.
-    let exact = whole && 4.0 * vertices as f64 * longest(arcs) < EXACT;
+    let exact = whole && 4.0 * vertices as f64 * lengths(arcs).1 < EXACT;
     if exact { 0.0 } else { 1e-12 }
 }
 
@@ -248,6 +258,24 @@ impl ArcSet {
     /// Whether no arc is in the set.
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// Calls `take` with each member in `range`, ascending; looks at one bit for each number and 64 at a time.
+    #[inline]
+    pub fn within(&self, range: Range<usize>, mut take: impl FnMut(usize)) {
+        let mut at = range.start;
+        while at < range.end {
+            let mut left = self.words[at / 64] >> (at % 64);
+            let end = (at / 64 * 64 + 64).min(range.end);
+            if end - at < 64 {
+                left &= (1 << (end - at)) - 1;
+            }
+            while left != 0 {
+                take(at + left.trailing_zeros() as usize);
+                left &= left - 1;
+            }
+            at = end;
+        }
     }
 
     /// The arcs' numbers, ascending.

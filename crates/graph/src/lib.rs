@@ -18,9 +18,15 @@
 //! | file | idea |
 //! | --- | --- |
 //! | [`digraph`] | a directed graph with lengths, in compressed sparse rows both ways |
+//! | [`components`] | strongly connected components |
+//! | [`search`] | bounded shortest paths |
+//! | [`spanner`] | the thinned graph with its certificate |
 
+pub mod components;
 pub mod digraph;
 mod error;
+pub mod search;
+pub mod spanner;
 
 pub use digraph::{Arc, ArcSet, Digraph, Dropped};
 pub use error::Error;

@@ -1,0 +1,50 @@
+//! Source-wise round-trip spanners: fewer arcs, and every round trip between a source and any vertex within a factor.
+//!
+//! Round-trip distance is `rt(u, v) = d(u → v) + d(v → u)`. A sub-graph H of G is an *S-source-wise round-trip spanner of
+//! stretch t* if `rt_H(u, v) ≤ t · rt_G(u, v)` for every source u in S and every vertex v. Pairs without a round trip in
+//! G ask for nothing.
+//!
+//! Source: Zhu, Han, Lam, *A fast algorithm for source-wise round-trip spanners* (Theoretical Computer Science, 2021).
+
+use serde::{Deserialize, Serialize};
+
+use crate::ArcSet;
+
+/// A thinned graph, with what shows that it is thin enough and not too thin.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spanner {
+    /// The arcs kept, by their numbers in G.
+    pub arcs: ArcSet,
+    /// The stretch that holds for every pair: with certainty, or in mode `paper` with high probability.
+    pub stretch: f64,
+    /// The clusters of which H is made.
+    pub clusters: Vec<Cluster>,
+    /// How many arcs all searches looked at.
+    pub relaxations: u64,
+}
+
+/// A ball whose members all have a short round trip to its centre in H.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// The scale R for whose round trips, in (R/ratio, R], the cluster was made.
+    pub scale: f64,
+    /// The centre.
+    pub centre: u32,
+    /// Members are the vertices with `rt_G(centre, x) ≤ radius`.
+    pub radius: f64,
+    /// All members have `rt_H(centre, x) ≤ limit`.
+    pub limit: f64,
+}
+
+/// What anybody can check without trust in the construction.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The stretch t that is claimed.
+    pub stretch: f64,
+    /// The ratio q of neighbouring scales.
+    pub ratio: f64,
+    /// The sources. As a file: ids as in the graph's file.
+    pub sources: Vec<u32>,
+    /// The clusters; together they serve every source at every distance.
+    pub clusters: Vec<Cluster>,
+}
