@@ -127,6 +127,14 @@ impl Digraph {
         rows[vertex as usize] as usize..rows[vertex as usize + 1] as usize
     }
 
+    /// Where the step from `vertex` to `to` stands among the steps of `direction`, if there is one.
+    #[inline]
+    pub fn position(&self, direction: Direction, vertex: u32, to: u32) -> Option<usize> {
+        let steps = self.steps(direction, vertex);
+        let found = steps.binary_search_by(|step| { step.to }.cmp(&to)).ok()?; // rows ascend
+        Some(self.row(direction, vertex).start + found)
+    }
+
     /// The number of the arc at `position` among the steps of `direction`, as [`row`](Self::row) counts them.
     #[inline]
     pub fn number(&self, direction: Direction, position: usize) -> u32 {

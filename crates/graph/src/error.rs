@@ -33,4 +33,18 @@ pub enum Error {
         /// What is too large.
         what: String,
     },
+    /// A stretch that cannot be certified.
+    #[error("stretch {stretch}: a certified stretch is a number of at least 4")]
+    Stretch {
+        /// The stretch asked for.
+        stretch: f64,
+    },
+    /// A source that is no vertex.
+    #[error("source {vertex}: the graph has {vertices} vertices, numbered from 0")]
+    NoSuchSource {
+        /// The source.
+        vertex: u32,
+        /// How many vertices there are.
+        vertices: usize,
+    },
 }

@@ -19,12 +19,14 @@
 //! | --- | --- |
 //! | [`digraph`] | a directed graph with lengths, in compressed sparse rows both ways |
 //! | [`components`] | strongly connected components |
+//! | [`order`] | neighbours near each other in memory |
 //! | [`search`] | bounded shortest paths |
 //! | [`spanner`] | the thinned graph with its certificate |
 
 pub mod components;
 pub mod digraph;
 mod error;
+pub mod order;
 pub mod search;
 pub mod spanner;
 

@@ -6,9 +6,14 @@
 //!
 //! Source: Zhu, Han, Lam, *A fast algorithm for source-wise round-trip spanners* (Theoretical Computer Science, 2021).
 
+pub mod ball;
+pub mod certified;
+
+pub use certified::certified;
+
 use serde::{Deserialize, Serialize};
 
-use crate::ArcSet;
+use crate::{ArcSet, Digraph, Error};
 
 /// A thinned graph, with what shows that it is thin enough and not too thin.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,4 +52,13 @@ pub struct Certificate {
     pub sources: Vec<u32>,
     /// The clusters; together they serve every source at every distance.
     pub clusters: Vec<Cluster>,
+}
+
+/// Sources are vertices, and there is at least one.
+fn check_sources(graph: &Digraph, sources: &[u32]) -> Result<(), Error> {
+    let vertices = graph.vertices();
+    match sources.iter().find(|&&source| source as usize >= vertices) {
+        Some(&vertex) => Err(Error::NoSuchSource { vertex, vertices }),
+        None => Ok(()),
+    }
 }

@@ -1,0 +1,215 @@
+//! Round-trip balls: the vertices within a round trip of a centre, with shortest paths there and back.
+//!
+//! Every closed walk of length at most r through u lies within `W = out(u, r/2) ∪ in(u, r/2)`: a vertex on it is at most r/2
+//! from u one way or the other. So two searches go to r/2, and on to r only inside W. On expanders, where a one-way
+//! ball of radius r is everything, this is what keeps small balls cheap.
+
+use crate::digraph::{ArcSet, Digraph, Direction};
+use crate::search::{Kept, Search, Whole};
+
+/// A sub-graph that grows: its arcs by the positions of each direction, so that searches walk it both ways.
+#[derive(Debug, Clone)]
+pub struct Grown {
+    /// Positions along the arcs: their numbers.
+    pub out: ArcSet,
+    /// Positions against the arcs.
+    pub back: ArcSet,
+}
+
+impl Grown {
+    /// Without arcs.
+    pub fn none(graph: &Digraph) -> Self {
+        Self { out: ArcSet::none(graph), back: ArcSet::none(graph) }
+    }
+
+    /// Adds an arc by its positions.
+    pub fn insert(&mut self, arc: ArcPositions) {
+        self.out.insert(arc.out);
+        self.back.insert(arc.back);
+    }
+}
+
+/// Where an arc stands in either direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArcPositions {
+    out: u32,
+    back: u32,
+}
+
+/// A member of a ball.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Member {
+    /// The vertex.
+    pub vertex: u32,
+    /// Its round trip to the centre in G.
+    pub round_trip: f64,
+}
+
+/// What one exploration needs; used again and again by one thread. 72 bytes for each vertex.
+#[derive(Debug)]
+pub struct Explorer {
+    out: Search,
+    back: Search,
+    kept_out: Search,
+    kept_back: Search,
+    /// W of the last exploration, by stamp.
+    near: Vec<u32>,
+    /// Vertices whose paths there and back are complete, by stamp: twice the exploration's, plus the direction.
+    complete: [Vec<u32>; 2],
+    stamp: u32,
+    round: u32,
+    members: Vec<Member>,
+    near_count: usize,
+    centre: u32,
+    radius: f64,
+}
+
+impl Explorer {
+    /// For graphs like `graph`.
+    pub fn new(graph: &Digraph) -> Self {
+        let search = || Search::new(graph);
+        let stamps = || vec![0; graph.vertices()];
+        Self {
+            out: search(),
+            back: search(),
+            kept_out: search(),
+            kept_back: search(),
+            near: stamps(),
+            complete: [stamps(), stamps()],
+            stamp: 0,
+            round: 0,
+            members: Vec::new(),
+            near_count: 0,
+            centre: 0,
+            radius: 0.0,
+        }
+    }
+
+    /// Explores the ball of `radius` around `centre` within the vertices that `admit` lets in, which must hold all closed
+    /// walks through the centre of that length. With `both`, the two directions go side by side.
+    pub fn explore(
+        &mut self,
+        graph: &Digraph,
+        centre: u32,
+        radius: f64,
+        both: bool,
+        admit: impl Fn(u32) -> bool + Sync,
+    ) -> &[Member] {
+        let Self { out, back, near, stamp, .. } = self;
+        let (ahead, behind) = (Whole(graph, Direction::Out), Whole(graph, Direction::In));
+        let half = radius / 2.0;
+        let first = |search: &mut Search, view: &Whole<'_>| {
+            search.start(centre, radius);
+            search.advance(view, half, &admit);
+        };
+        side_by_side(both, || first(out, &ahead), || first(back, &behind));
+
+        *stamp += 1;
+        self.near_count = 0;
+        for search in [&*out, &*back] {
+            for &vertex in search.reached() {
+                let mark = &mut near[vertex as usize];
+                if *mark != *stamp && search.distance(vertex) <= half {
+                    *mark = *stamp;
+                    self.near_count += 1;
+                }
+            }
+        }
+        let within = |vertex: u32| near[vertex as usize] == *stamp;
+        side_by_side(both, || out.advance(&ahead, radius, within), || back.advance(&behind, radius, within));
+
+        (self.centre, self.radius) = (centre, radius);
+        self.members.clear();
+        let fewer = if out.reached().len() <= back.reached().len() { &*out } else { &*back };
+        self.members.extend(fewer.reached().iter().filter_map(|&vertex| {
+            let round_trip = out.distance(vertex) + back.distance(vertex);
+            (round_trip <= radius).then_some(Member { vertex, round_trip })
+        }));
+        &self.members
+    }
+
+    /// The members of the last ball explored.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// The radius of the last ball explored.
+    pub fn radius(&self) -> f64 {
+        self.radius
+    }
+
+    /// |W| of the last ball explored.
+    pub fn near_count(&self) -> usize {
+        self.near_count
+    }
+
+    /// The arcs that `kept` lacks for every member within `radius` to have a round trip of at most `limit` to the centre:
+    /// the shortest paths there and back of each member whose round trip in `kept` is longer. Only walks inside W
+    /// are looked for in `kept`, which is quick and errs on the safe side.
+    pub fn missing(&mut self, graph: &Digraph, kept: &Grown, radius: f64, limit: f64, both: bool) -> Vec<ArcPositions> {
+        let Self { kept_out, kept_back, near, stamp, centre, .. } = self;
+        let ahead = Kept(graph, Direction::Out, &kept.out);
+        let behind = Kept(graph, Direction::In, &kept.back);
+        let within = |vertex: u32| near[vertex as usize] == *stamp;
+        let whole = |search: &mut Search, view: &Kept<'_>| {
+            search.start(*centre, limit);
+            search.advance(view, limit, within);
+        };
+        side_by_side(both, || whole(kept_out, &ahead), || whole(kept_back, &behind));
+
+        self.round += 1;
+        for direction in [0, 1] {
+            self.complete[direction][self.centre as usize] = self.round;
+        }
+        let mut arcs = Vec::new();
+        for index in 0..self.members.len() {
+            let Member { vertex, round_trip } = self.members[index];
+            let kept_trip = self.kept_out.distance(vertex) + self.kept_back.distance(vertex);
+            if round_trip <= radius && kept_trip > limit {
+                self.add_path(graph, kept, Direction::Out, vertex, &mut arcs);
+                self.add_path(graph, kept, Direction::In, vertex, &mut arcs);
+            }
+        }
+        arcs
+    }
+
+    /// The arcs of the tree path between the centre and `vertex`, up to where an earlier path has joined it. (An arc that
+    /// is kept already ends nothing: what comes before it may be missing.)
+    fn add_path(
+        &mut self,
+        graph: &Digraph,
+        kept: &Grown,
+        direction: Direction,
+        mut vertex: u32,
+        arcs: &mut Vec<ArcPositions>,
+    ) {
+        let (tree, complete) = match direction {
+            Direction::Out => (&self.out, &mut self.complete[0]),
+            Direction::In => (&self.back, &mut self.complete[1]),
+        };
+        while std::mem::replace(&mut complete[vertex as usize], self.round) != self.round {
+            let parent = tree.parent(vertex);
+            let (from, to) = if direction == Direction::Out { (parent, vertex) } else { (vertex, parent) };
+            let out = graph.position(Direction::Out, from, to).expect("a tree is made of arcs") as u32;
+            if !kept.out.contains(out) {
+                let back = graph.position(Direction::In, to, from).expect("an arc has two ends") as u32;
+                arcs.push(ArcPositions { out, back });
+            }
+            vertex = parent;
+        }
+    }
+
+    /// How many arcs all explorations have looked at.
+    pub fn relaxations(&self) -> u64 {
+        [&self.out, &self.back, &self.kept_out, &self.kept_back].iter().map(|search| search.relaxations()).sum()
+    }
+}
+
+fn side_by_side(both: bool, one: impl FnOnce() + Send, other: impl FnOnce() + Send) {
+    if both {
+        rayon::join(one, other);
+    } else {
+        one();
+        other();
+    }
+}

@@ -1,0 +1,390 @@
+//! The default construction: the stretch holds for every pair with certainty; chance only changes size and time.
+//!
+//! At scale R it answers the round trips of length in (R/q, R]. A cluster around c of radius r ≥ R *serves* the sources with
+//! `rt(c, u) ≤ r − R`, since their whole R-balls are inside, if all members have a round trip of at most
+//! `ρ = tR/2q` to c in H: then `rt_H(u, v) ≤ 2ρ = tR/q ≤ t·rt(u, v)`. A cluster that serves its centre alone may take
+//! `tR/q`. One that covers a strongly connected component serves it at all higher scales too.
+//!
+//! Derived from *A fast algorithm for source-wise round-trip spanners*: its clusters are carved one by one, where that is
+//! cheap, instead of drawn, so that the covering needs no repetition and the constant is the user's.
+
+use std::sync::Mutex;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use super::ball::{ArcPositions, Explorer, Grown};
+use super::{Cluster, Spanner};
+use crate::components::Components;
+use crate::order::Ordered;
+use crate::{Digraph, Error};
+
+/// q: the ratio of neighbouring scales.
+pub const RATIO: f64 = 2.0;
+
+/// The spanner of `graph` for `sources` with stretch `stretch` (t ≥ 4), certain.
+///
+/// # Errors
+/// [`Error::Stretch`] if `stretch` is below 4 or not finite; [`Error::Sources`] if a source is no vertex.
+pub fn certified(graph: &Digraph, sources: &[u32], stretch: f64, seed: u64) -> Result<Spanner, Error> {
+    if !(stretch.is_finite() && stretch >= 4.0) {
+        return Err(Error::Stretch { stretch });
+    }
+    super::check_sources(graph, sources)?;
+    let ordered = Ordered::by_breadth(graph);
+    let sources: Vec<_> = sources.iter().map(|&source| ordered.new[source as usize]).collect();
+    let components = Components::of(&ordered.graph);
+    let mut construction = Construction::new(&ordered.graph, &components, &sources, stretch, seed);
+    construction.run();
+    let mut clusters = construction.clusters;
+    for cluster in &mut clusters {
+        cluster.centre = ordered.old[cluster.centre as usize];
+    }
+    let relaxations =
+        construction.explorers.lock().expect("no thread panicked").iter().map(Explorer::relaxations).sum();
+    let arcs = ordered.restore(&construction.kept.out, graph);
+    Ok(Spanner { arcs, stretch, clusters, relaxations })
+}
+
+struct Construction<'a> {
+    graph: &'a Digraph,
+    stretch: f64,
+    /// Strongly connected components of G.
+    components: &'a Components,
+    /// Sources that have pairs left at this scale or above, in random order.
+    open: Vec<u32>,
+    /// Whether each vertex is a source that no cluster serves yet at this scale.
+    waiting: Vec<bool>,
+    kept: Grown,
+    clusters: Vec<Cluster>,
+    explorers: Mutex<Vec<Explorer>>,
+    /// Mean |W| of a ball of radius R, as last sampled.
+    mean_near: f64,
+}
+
+/// One scale: R, ρ, and within which vertices balls of these radii stay.
+struct Scale<'a> {
+    r: f64,
+    rho: f64,
+    within_r: &'a Components,
+    within_rho: &'a Components,
+    /// Whether clusters grow to serve more than their centre.
+    share: bool,
+}
+
+/// A cluster, ready to be kept.
+struct Carved {
+    cluster: Cluster,
+    arcs: Vec<ArcPositions>,
+    serves: Vec<u32>,
+    /// It covers its strongly connected component.
+    whole: bool,
+}
+
+impl<'a> Construction<'a> {
+    fn new(graph: &'a Digraph, components: &'a Components, sources: &[u32], stretch: f64, seed: u64) -> Self {
+        let mut open: Vec<_> = sources.iter().copied().filter(|&source| components.size(source) > 1).collect();
+        open.sort_unstable();
+        open.dedup();
+        open.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        Self {
+            graph,
+            stretch,
+            components,
+            open,
+            waiting: vec![false; graph.vertices()],
+            kept: Grown::none(graph),
+            clusters: Vec::new(),
+            explorers: Mutex::new(Vec::new()),
+            mean_near: 0.0,
+        }
+    }
+
+    fn run(&mut self) {
+        self.at_distance_zero();
+        let (shortest, longest) = self.graph.lengths();
+        let mut r = RATIO * shortest;
+        if longest == 0.0 {
+            return; // every round trip has length 0
+        }
+        let mut ladder = Ladder::default();
+        while !self.open.is_empty() {
+            let rho = self.stretch * r / (2.0 * RATIO);
+            ladder.climb(self.graph, r, rho, longest);
+            let (within_r, within_rho) = ladder.at(r, rho, self.components);
+            let mut scale = Scale { r, rho, within_r, within_rho, share: false };
+            self.at(&mut scale);
+            r *= RATIO;
+        }
+    }
+
+    /// Pairs without distance: a cluster of radius 0 for each group of sources that zero arcs join.
+    fn at_distance_zero(&mut self) {
+        let zero = Components::up_to(self.graph, 0.0);
+        let scale = Scale { r: 0.0, rho: 0.0, within_r: &zero, within_rho: &zero, share: false };
+        let open = self.open.clone();
+        self.wait(&open, &zero);
+        for centre in open {
+            if self.waiting[centre as usize] {
+                let carved = self.with_explorer(|explorer| self.carve(explorer, &scale, centre, false));
+                self.commit(carved);
+            }
+        }
+    }
+
+    /// All sources of `open` that are not alone in their component wait to be served.
+    fn wait(&mut self, open: &[u32], within: &Components) -> Vec<u32> {
+        let waiting: Vec<_> = open.iter().copied().filter(|&source| within.size(source) > 1).collect();
+        for &source in &waiting {
+            self.waiting[source as usize] = true;
+        }
+        waiting
+    }
+
+    fn at(&mut self, scale: &mut Scale<'_>) {
+        let open = std::mem::take(&mut self.open);
+        let roots = self.wait(&open, scale.within_r);
+        self.open = open;
+        scale.share = self.sharing_pays(scale, &roots);
+
+        // Roots are explored side by side and kept in order; one that an earlier root of its batch serves was explored in
+        // vain. How many these are alone decides the next batch's size, so that results do not depend on the number
+        // of threads.
+        let mut batch = 8;
+        let mut roots = roots.into_iter();
+        loop {
+            let waiting = &self.waiting;
+            let centres: Vec<_> = roots.by_ref().filter(|&root| waiting[root as usize]).take(batch).collect();
+            if centres.is_empty() {
+                break;
+            }
+            let carved = self.carve_all(scale, &centres);
+            let kept = carved.into_iter().filter_map(|carved| self.commit(carved)).count();
+            let in_vain = centres.len() - kept;
+            batch = if in_vain == 0 { 64.min(2 * batch) } else { 1.max(batch / 2).min(kept) };
+        }
+    }
+
+    /// Whether the balls of the waiting sources overlap enough for one cluster to serve many: |W| · waiting > 4n.
+    fn sharing_pays(&mut self, scale: &Scale<'_>, roots: &[u32]) -> bool {
+        const SAMPLES: usize = 8;
+        let enough = 4.0 * self.graph.vertices() as f64 / roots.len().max(1) as f64;
+        // |W| only grows with R: what paid at the last scale is not sampled again.
+        if self.mean_near <= enough && !roots.is_empty() {
+            let sample = &roots[..SAMPLES.min(roots.len())];
+            let near: Vec<_> = sample
+                .par_iter()
+                .map(|&root| {
+                    self.with_explorer(|explorer| {
+                        explorer
+                            .explore(self.graph, root, scale.r, false, |vertex| scale.within_r.together(root, vertex));
+                        explorer.near_count()
+                    })
+                })
+                .collect();
+            self.mean_near = near.iter().sum::<usize>() as f64 / near.len() as f64;
+        }
+        self.mean_near > enough
+    }
+
+    /// One cluster for each centre, side by side.
+    fn carve_all(&self, scale: &Scale<'_>, centres: &[u32]) -> Vec<Carved> {
+        match centres {
+            &[centre] => vec![self.with_explorer(|explorer| self.carve(explorer, scale, centre, true))],
+            _ => {
+                let carve = |&centre| self.with_explorer(|explorer| self.carve(explorer, scale, centre, false));
+                centres.par_iter().with_max_len(1).map(carve).collect()
+            }
+        }
+    }
+
+    /// The cluster around `centre`: grown while that serves others, cut where it serves most for its size.
+    fn carve(&self, explorer: &mut Explorer, scale: &Scale<'_>, centre: u32, both: bool) -> Carved {
+        let &Scale { r, rho, within_r, within_rho, .. } = scale;
+        explorer.explore(self.graph, centre, r, both, |vertex| within_r.together(centre, vertex));
+        let others = |explorer: &Explorer| {
+            explorer.members().iter().any(|member| member.vertex != centre && self.waiting[member.vertex as usize])
+        };
+        if scale.share && rho > r && others(explorer) {
+            explorer.explore(self.graph, centre, rho, both, |vertex| within_rho.together(centre, vertex));
+        }
+        let (radius, whole) = self.best_radius(explorer, scale, centre);
+        let serves: Vec<_> = explorer
+            .members()
+            .iter()
+            .filter(|member| whole || member.round_trip <= radius - r)
+            .map(|member| member.vertex)
+            .filter(|&vertex| self.waiting[vertex as usize])
+            .collect();
+        let alone = serves.iter().all(|&source| source == centre);
+        let limit = if alone { self.stretch * r / RATIO } else { radius.max(rho) };
+        let arcs = explorer.missing(self.graph, &self.kept, radius, limit, both);
+        Carved { cluster: Cluster { scale: r, centre, radius, limit }, arcs, serves, whole }
+    }
+
+    /// The radius, of nine between R and the ball's, with the fewest members for each source served, and whether the ball
+    /// of that radius is a whole component. Of equals the larger.
+    fn best_radius(&self, explorer: &Explorer, scale: &Scale<'_>, centre: u32) -> (f64, bool) {
+        const STEPS: usize = 8;
+        let (r, members) = (scale.r, explorer.members());
+        let size = self.components.size(centre) as usize;
+        let farthest = explorer.radius();
+        let step = (farthest - r) / STEPS as f64;
+        let radii = if step > 0.0 { STEPS + 1 } else { 1 };
+        let (mut held, mut served) = ([0usize; STEPS + 1], [0usize; STEPS + 1]);
+        let radius_at = |index: usize| if index == STEPS { farthest } else { r + step * index as f64 };
+        for member in members {
+            let waiting = self.waiting[member.vertex as usize];
+            let first_within = |distance: f64| {
+                (0..radii).find(|&index| distance <= if radii == 1 { farthest } else { radius_at(index) })
+            };
+            if let Some(index) = first_within(member.round_trip) {
+                held[index] += 1;
+            }
+            if waiting && let Some(index) = first_within(member.round_trip + r) {
+                served[index] += 1;
+            }
+        }
+        let all_waiting = members.iter().filter(|member| self.waiting[member.vertex as usize]).count();
+        let mut best = (f64::INFINITY, r, false);
+        let (mut members_within, mut served_within) = (0, 0);
+        for index in 0..radii {
+            members_within += held[index];
+            served_within += served[index];
+            let whole = members_within == size;
+            let serves = if whole { all_waiting } else { served_within };
+            let price = (members_within + 1) as f64 / (serves + 1) as f64;
+            if price <= best.0 {
+                best = (price, if radii == 1 { farthest } else { radius_at(index) }, whole);
+            }
+        }
+        (best.1, best.2)
+    }
+
+    /// Keeps a cluster, unless an earlier one serves its centre.
+    fn commit(&mut self, carved: Carved) -> Option<()> {
+        let Carved { cluster, arcs, serves, whole } = carved;
+        if !std::mem::take(&mut self.waiting[cluster.centre as usize]) {
+            return None;
+        }
+        for arc in arcs {
+            self.kept.insert(arc);
+        }
+        for source in serves {
+            self.waiting[source as usize] = false;
+        }
+        if whole && cluster.scale > 0.0 {
+            self.finish(cluster);
+        }
+        self.clusters.push(cluster);
+        Some(())
+    }
+
+    /// Nothing is left to do at higher scales for whom a cluster around a whole component serves: all its sources, or the
+    /// centre alone if the limit was made for it alone.
+    fn finish(&mut self, cluster: Cluster) {
+        let for_all = cluster.limit <= self.stretch * cluster.scale / (2.0 * RATIO);
+        let Self { components, open, waiting, .. } = self;
+        open.retain(|&source| {
+            let done = source == cluster.centre || for_all && components.together(source, cluster.centre);
+            if done {
+                waiting[source as usize] = false;
+            }
+            !done
+        });
+    }
+
+    fn with_explorer<T>(&self, work: impl FnOnce(&mut Explorer) -> T) -> T {
+        let idle = self.explorers.lock().expect("no thread panicked").pop();
+        let mut explorer = idle.unwrap_or_else(|| Explorer::new(self.graph));
+        let result = work(&mut explorer);
+        self.explorers.lock().expect("no thread panicked").push(explorer);
+        result
+    }
+}
+
+/// The components of the arcs up to each length of a ladder of scales, found when first needed and dropped when passed.
+#[derive(Default)]
+struct Ladder {
+    rungs: Vec<(f64, Components)>,
+    longest: f64,
+}
+
+impl Ladder {
+    /// Makes sure that there are rungs for R and for ρ. (A rung at the next power of the ratio above ρ does as well.)
+    fn climb(&mut self, graph: &Digraph, r: f64, rho: f64, longest: f64) {
+        self.longest = longest;
+        self.rungs.retain(|rung| rung.0 >= r);
+        let mut height = self.rungs.last().map_or(r, |rung| rung.0 * RATIO);
+        let mut missing = Vec::new();
+        while self.rungs.last().map_or(0.0, |rung| rung.0).max(missing.last().copied().unwrap_or(0.0))
+            < rho.min(longest)
+        {
+            missing.push(height);
+            height *= RATIO;
+        }
+        self.rungs.par_extend(missing.into_par_iter().map(|height| (height, Components::up_to(graph, height))));
+    }
+
+    /// Components for R and for ρ; `all` where no arc is longer.
+    fn at<'a>(&'a self, r: f64, rho: f64, all: &'a Components) -> (&'a Components, &'a Components) {
+        let at_least = |length: f64| {
+            let rung = self.rungs.iter().find(|rung| rung.0 >= length);
+            rung.filter(|_| length < self.longest).map_or(all, |rung| &rung.1)
+        };
+        (at_least(r), at_least(rho))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Arc;
+
+    /// All distances, by Floyd and Warshall.
+    fn distances(graph: &Digraph) -> Vec<Vec<f64>> {
+        let n = graph.vertices();
+        let mut d = vec![vec![f64::INFINITY; n]; n];
+        (0..n).for_each(|v| d[v][v] = 0.0);
+        graph.list().for_each(|arc| d[arc.from as usize][arc.to as usize] = arc.length);
+        for over in 0..n {
+            for from in 0..n {
+                for to in 0..n {
+                    d[from][to] = d[from][to].min(d[from][over] + d[over][to]);
+                }
+            }
+        }
+        d
+    }
+
+    fn graphs() -> impl Strategy<Value = (Digraph, Vec<u32>)> {
+        (2u32..40).prop_flat_map(|n| {
+            let length =
+                prop_oneof![Just(0.0), Just(1.0), (1u32..30).prop_map(f64::from), (1u32..5000).prop_map(f64::from)];
+            let arcs = prop::collection::vec((0..n, 0..n, length), 0..6 * n as usize);
+            (arcs, prop::collection::vec(0..n, 1..n as usize)).prop_map(move |(arcs, sources)| {
+                let arcs = arcs.into_iter().map(Arc::from).collect();
+                (Digraph::from_arcs(n as usize, arcs).unwrap().0, sources)
+            })
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+        #[test]
+        fn every_round_trip_is_within_the_stretch((graph, sources) in graphs(), t in 4.0..20.0, seed in 0u64..9) {
+            let spanner = certified(&graph, &sources, t, seed).unwrap();
+            let (g, h) = (distances(&graph), distances(&graph.subgraph(&spanner.arcs)));
+            for &u in &sources {
+                for v in 0..graph.vertices() {
+                    let trip = |d: &[Vec<f64>]| d[u as usize][v] + d[v][u as usize];
+                    prop_assert!(trip(&h) <= t * trip(&g), "{u} {v}: {} > {t} * {}", trip(&h), trip(&g));
+                }
+            }
+        }
+    }
+}
