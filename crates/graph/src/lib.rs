@@ -18,9 +18,11 @@
 //! | file | idea |
 //! | --- | --- |
 //! | [`digraph`] | a directed graph with lengths, in compressed sparse rows both ways |
+//! | [`file`] | graph files: DIMACS, edge lists, METIS, Matrix Market, temporal lists |
 
 pub mod digraph;
 mod error;
+pub mod file;
 
 pub use digraph::{Arc, ArcSet, Digraph, Dropped};
 pub use error::Error;
