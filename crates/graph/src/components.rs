@@ -158,10 +158,10 @@ mod tests {
             let components = Components::up_to(&graph, length.into());
             let reach = reach(25, &arcs, length.into());
             for u in 0..25 {
-                let mates = (0..25).filter(|&v| reach[u][v] && reach[v][u]).count();
-                prop_assert_eq!(components.size(u as u32) as usize, mates);
+                let mates = |v: &u32| reach[u as usize][*v as usize] && reach[*v as usize][u as usize];
+                prop_assert_eq!(components.size(u) as usize, (0..25).filter(mates).count());
                 for v in 0..25 {
-                    prop_assert_eq!(components.together(u as u32, v as u32), reach[u][v] && reach[v][u]);
+                    prop_assert_eq!(components.together(u, v), mates(&v));
                 }
             }
         }

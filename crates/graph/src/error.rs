@@ -1,5 +1,9 @@
 //! What can be wrong with a graph, its file, or what is asked of it.
 
+use std::path::PathBuf;
+
+use crate::file::{Fault, Format};
+
 /// An error of this room.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -46,5 +50,43 @@ pub enum Error {
         vertex: u32,
         /// How many vertices there are.
         vertices: usize,
+    },
+    /// A graph file, or a file beside it, that is wrong at a line.
+    #[error("{}:{line}: {fault}", file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+    /// A file whose name does not tell its format.
+    #[error("{}: no format is known by this name (.gr, .txt, .graph, .mtx, …); name one with --format", file.display())]
+    UnknownFormat {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Times asked of a format that has none.
+    #[error("{}: a {format} file has no times; --temporal is for edge lists", file.display())]
+    NotTemporal {
+        /// The file.
+        file: PathBuf,
+        /// Its format.
+        format: Format,
+    },
+    /// A directed graph for a format of undirected ones.
+    #[error(
+        "{}: METIS holds undirected graphs, but {from} -> {to} and {to} -> {from} are not both there with one length; \
+         write .gr, .txt or .mtx",
+        file.display()
+    )]
+    NotSymmetric {
+        /// The file.
+        file: PathBuf,
+        /// One end, by its id.
+        from: u64,
+        /// The other end.
+        to: u64,
     },
 }

@@ -18,6 +18,7 @@
 //! | file | idea |
 //! | --- | --- |
 //! | [`digraph`] | a directed graph with lengths, in compressed sparse rows both ways |
+//! | [`file`] | graph files: DIMACS, edge lists, METIS, Matrix Market, temporal lists |
 //! | [`components`] | strongly connected components |
 //! | [`order`] | neighbours near each other in memory |
 //! | [`search`] | bounded shortest paths |
@@ -26,6 +27,7 @@
 pub mod components;
 pub mod digraph;
 mod error;
+pub mod file;
 pub mod order;
 pub mod search;
 pub mod spanner;
