@@ -258,6 +258,14 @@ impl ArcSet {
         was
     }
 
+    /// Adds all members of `other`, a set of the same graph's arcs.
+    pub fn union(&mut self, other: &Self) {
+        for (word, more) in self.words.iter_mut().zip(&other.words) {
+            *word |= more;
+        }
+        self.count = self.words.iter().map(|word| word.count_ones() as usize).sum();
+    }
+
     /// How many arcs are in the set.
     pub fn len(&self) -> usize {
         self.count

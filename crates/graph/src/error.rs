@@ -43,6 +43,16 @@ pub enum Error {
         /// The stretch asked for.
         stretch: f64,
     },
+    /// A parameter out of its range.
+    #[error("{what} = {value}: it must be {range}")]
+    Parameter {
+        /// Its name.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it may be.
+        range: &'static str,
+    },
     /// A source that is no vertex.
     #[error("source {vertex}: the graph has {vertices} vertices, numbered from 0")]
     NoSuchSource {
@@ -50,6 +60,16 @@ pub enum Error {
         vertex: u32,
         /// How many vertices there are.
         vertices: usize,
+    },
+    /// An arc of a thinned graph that is none of the graph's.
+    #[error("arc {from} -> {to} of length {length}: the graph has no such arc")]
+    NotInGraph {
+        /// The arc's tail.
+        from: u32,
+        /// Its head.
+        to: u32,
+        /// Its length.
+        length: f64,
     },
     /// A graph file, or a file beside it, that is wrong at a line.
     #[error("{}:{line}: {fault}", file.display())]

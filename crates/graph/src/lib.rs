@@ -23,6 +23,7 @@
 //! | [`order`] | neighbours near each other in memory |
 //! | [`search`] | bounded shortest paths |
 //! | [`spanner`] | the thinned graph with its certificate |
+//! | [`verify`] | the true stretch, measured pair by pair |
 
 pub mod components;
 pub mod digraph;
@@ -31,6 +32,7 @@ pub mod file;
 pub mod order;
 pub mod search;
 pub mod spanner;
+pub mod verify;
 
 pub use digraph::{Arc, ArcSet, Digraph, Dropped};
 pub use error::Error;

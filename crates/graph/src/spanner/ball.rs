@@ -36,6 +36,15 @@ pub struct ArcPositions {
     back: u32,
 }
 
+impl ArcPositions {
+    /// Those of the arc between `from` and `to`, which is one of the graph's.
+    pub fn of(graph: &Digraph, from: u32, to: u32) -> Self {
+        let position =
+            |direction, vertex, to| graph.position(direction, vertex, to).expect("an arc of the graph") as u32;
+        Self { out: position(Direction::Out, from, to), back: position(Direction::In, to, from) }
+    }
+}
+
 /// A member of a ball.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Member {
@@ -147,30 +156,67 @@ impl Explorer {
     /// the shortest paths there and back of each member whose round trip in `kept` is longer. Only walks inside W
     /// are looked for in `kept`, which is quick and errs on the safe side.
     pub fn missing(&mut self, graph: &Digraph, kept: &Grown, radius: f64, limit: f64, both: bool) -> Vec<ArcPositions> {
-        let Self { kept_out, kept_back, near, stamp, centre, .. } = self;
-        let ahead = Kept(graph, Direction::Out, &kept.out);
-        let behind = Kept(graph, Direction::In, &kept.back);
-        let within = |vertex: u32| near[vertex as usize] == *stamp;
-        let whole = |search: &mut Search, view: &Kept<'_>| {
-            search.start(*centre, limit);
-            search.advance(view, limit, within);
-        };
-        side_by_side(both, || whole(kept_out, &ahead), || whole(kept_back, &behind));
-
-        self.round += 1;
-        for direction in [0, 1] {
-            self.complete[direction][self.centre as usize] = self.round;
-        }
+        let (near, stamp) = (std::mem::take(&mut self.near), self.stamp);
+        self.search_kept(graph, kept, limit, both, |vertex| near[vertex as usize] == stamp);
+        self.near = near;
+        self.begin_paths();
         let mut arcs = Vec::new();
         for index in 0..self.members.len() {
             let Member { vertex, round_trip } = self.members[index];
-            let kept_trip = self.kept_out.distance(vertex) + self.kept_back.distance(vertex);
-            if round_trip <= radius && kept_trip > limit {
+            if round_trip <= radius && self.kept_trip(vertex) > limit {
                 self.add_path(graph, kept, Direction::Out, vertex, &mut arcs);
                 self.add_path(graph, kept, Direction::In, vertex, &mut arcs);
             }
         }
         arcs
+    }
+
+    /// Searches `kept` from the last ball's centre, both ways, up to `limit`.
+    pub fn search_kept(
+        &mut self,
+        graph: &Digraph,
+        kept: &Grown,
+        limit: f64,
+        both: bool,
+        admit: impl Fn(u32) -> bool + Sync,
+    ) {
+        let Self { kept_out, kept_back, centre, .. } = self;
+        let search = |search: &mut Search, direction, positions| {
+            search.start(*centre, limit);
+            search.advance(&Kept(graph, direction, positions), limit, &admit);
+        };
+        side_by_side(
+            both,
+            || search(kept_out, Direction::Out, &kept.out),
+            || search(kept_back, Direction::In, &kept.back),
+        );
+    }
+
+    /// The round trip between the last ball's centre and `vertex` in what [`Self::search_kept`] searched; infinite if it
+    /// was not found.
+    #[inline]
+    pub fn kept_trip(&self, vertex: u32) -> f64 {
+        self.kept_out.distance(vertex) + self.kept_back.distance(vertex)
+    }
+
+    /// The arcs that `kept` lacks of the shortest paths there and back of every member.
+    pub fn trees(&mut self, graph: &Digraph, kept: &Grown) -> Vec<ArcPositions> {
+        self.begin_paths();
+        let mut arcs = Vec::new();
+        for index in 0..self.members.len() {
+            for direction in [Direction::Out, Direction::In] {
+                self.add_path(graph, kept, direction, self.members[index].vertex, &mut arcs);
+            }
+        }
+        arcs
+    }
+
+    /// No path is complete but the centre's own.
+    fn begin_paths(&mut self) {
+        self.round += 1;
+        for complete in &mut self.complete {
+            complete[self.centre as usize] = self.round;
+        }
     }
 
     /// The arcs of the tree path between the centre and `vertex`, up to where an earlier path has joined it. (An arc that
@@ -190,10 +236,9 @@ impl Explorer {
         while std::mem::replace(&mut complete[vertex as usize], self.round) != self.round {
             let parent = tree.parent(vertex);
             let (from, to) = if direction == Direction::Out { (parent, vertex) } else { (vertex, parent) };
-            let out = graph.position(Direction::Out, from, to).expect("a tree is made of arcs") as u32;
-            if !kept.out.contains(out) {
-                let back = graph.position(Direction::In, to, from).expect("an arc has two ends") as u32;
-                arcs.push(ArcPositions { out, back });
+            let arc = ArcPositions::of(graph, from, to);
+            if !kept.out.contains(arc.out) {
+                arcs.push(arc);
             }
             vertex = parent;
         }

@@ -8,8 +8,16 @@
 
 pub mod ball;
 pub mod certified;
+pub mod check;
+pub mod exact_cover;
+pub mod greedy;
+pub mod preserver;
+pub mod route;
 
 pub use certified::certified;
+pub use exact_cover::exact_cover;
+pub use greedy::greedy;
+pub use preserver::preserver;
 
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +62,15 @@ pub struct Certificate {
     pub clusters: Vec<Cluster>,
 }
 
-/// Sources are vertices, and there is at least one.
+impl Spanner {
+    /// What its clusters prove for `sources`.
+    pub fn certificate(&self, sources: &[u32]) -> Certificate {
+        let (stretch, clusters) = (self.stretch, self.clusters.clone());
+        Certificate { stretch, ratio: certified::RATIO, sources: sources.to_vec(), clusters }
+    }
+}
+
+/// Sources are vertices.
 fn check_sources(graph: &Digraph, sources: &[u32]) -> Result<(), Error> {
     let vertices = graph.vertices();
     match sources.iter().find(|&&source| source as usize >= vertices) {

@@ -1,0 +1,236 @@
+//! Round-trip spanners: on random digraphs against all distances, and on real files pair by pair.
+
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tersor_data::shared;
+use tersor_data::testing::{Failure, Trials};
+use tersor_graph::components::Components;
+use tersor_graph::file::{self, ReadOptions};
+use tersor_graph::spanner::check::{Rejection, check};
+use tersor_graph::spanner::{Certificate, Spanner, certified, exact_cover, greedy, preserver};
+use tersor_graph::verify::measure;
+use tersor_graph::{Arc, ArcSet, Digraph, Error};
+
+fn main() {
+    Trials::new()
+        .test("certified_stretches_no_round_trip_more_than_allowed", || {
+            on_random_digraphs(300, |case| {
+                let stretch = [4.0, 8.0, 16.0][case.number % 3];
+                case.holds(stretch, &certified(&case.graph, &case.sources, stretch, case.number as u64)?)
+            })
+        })
+        .test("a_real_stretch_holds_for_real_lengths", || {
+            on_random_digraphs(100, |case| {
+                let graph = Digraph::from_arcs(
+                    case.graph.vertices(),
+                    case.graph.list().map(|arc| Arc { length: arc.length * 0.1, ..arc }).collect(),
+                )?
+                .0;
+                let spanner = certified(&graph, &case.sources, 5.3, 0)?;
+                let measured = measure(&graph, &graph.subgraph(&spanner.arcs), &case.sources, Some(5.3))?;
+                check(&graph, &graph.subgraph(&spanner.arcs), &spanner.certificate(&case.sources), None)??;
+                (measured.violations == 0).then_some(()).ok_or_else(|| format!("{measured:?}").into())
+            })
+        })
+        .test("exact_cover_stretches_none_more_than_2k_and_epsilon", || {
+            on_random_digraphs(100, |case| {
+                let k = 1 + case.number as u32 % 4;
+                case.holds(2.0 * f64::from(k) + 0.25, &exact_cover(&case.graph, &case.sources, k, 0.25)?)
+            })
+        })
+        .test("preserver_stretches_none", || {
+            on_random_digraphs(100, |case| case.holds(1.0, &preserver(&case.graph, &case.sources)?))
+        })
+        .test("greedy_stretches_none_more_than_allowed", || {
+            on_random_digraphs(100, |case| {
+                let stretch = [1.0, 3.0, 8.0][case.number % 3];
+                case.holds(stretch, &greedy(&case.graph, &case.sources, stretch)?)
+            })
+        })
+        .test("certificates_are_accepted_and_broken_ones_are_not", mutants)
+        .test("bad_parameters_are_named", bad_parameters)
+        .test("threads_change_nothing", threads_change_nothing)
+        .needs(&["graph/chicago_regional.gr.gz"])
+        .test("chicago", || on_file("chicago_regional.gr.gz", 200, [32_875, 32_217, 30_138]))
+        .needs(&["graph/birmingham.gr.gz"])
+        .test("birmingham", || on_file("birmingham.gr.gz", 200, [30_309, 29_201, 27_495]))
+        .needs(&["graph/wiki_vote.txt.gz"])
+        .test("wiki_vote", || on_file("wiki_vote.txt.gz", 100, [5_787, 6_052, 3_356]))
+        .needs(&["graph/email_eu_core.txt.gz"])
+        .test("email_eu_core", || on_file("email_eu_core.txt.gz", 100, [4_165, 3_898, 1_610]))
+        .run()
+}
+
+/// A random digraph of 2 to 60 vertices with zero and equal lengths and several components, and some of its vertices.
+struct Case {
+    number: usize,
+    graph: Digraph,
+    sources: Vec<u32>,
+}
+
+fn on_random_digraphs(cases: usize, test: impl Fn(&Case) -> Result<(), Failure>) -> Result<(), Failure> {
+    (0..cases)
+        .try_for_each(|number| test(&Case::random(number)).map_err(|error| format!("case {number}: {error}").into()))
+}
+
+impl Case {
+    fn random(number: usize) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(number as u64);
+        let vertices = random.random_range(2..=60u32);
+        let longest = [1, 5, 100, 100_000][number % 4];
+        let zeros = [0.0, 0.1, 0.5][number / 4 % 3];
+        let arcs = (0..random.random_range(0..6 * vertices)).map(|_| Arc {
+            from: random.random_range(0..vertices),
+            to: random.random_range(0..vertices),
+            length: if random.random_bool(zeros) { 0.0 } else { random.random_range(1..=longest).into() },
+        });
+        let graph = Digraph::from_arcs(vertices as usize, arcs.collect()).unwrap().0;
+        let mut sources: Vec<_> = (0..vertices).collect();
+        sources.shuffle(&mut random);
+        sources.truncate(random.random_range(1..=vertices as usize));
+        Self { number, graph, sources }
+    }
+
+    /// No pair of S x V is stretched more than `stretch`, by Floyd and Warshall's distances.
+    fn holds(&self, stretch: f64, spanner: &Spanner) -> Result<(), Failure> {
+        assert!(spanner.stretch <= stretch * (1.0 + 1e-12));
+        let (g, h) = (distances(&self.graph), distances(&self.graph.subgraph(&spanner.arcs)));
+        for &u in &self.sources {
+            for v in 0..self.graph.vertices() {
+                let trip = |d: &[Vec<f64>]| d[u as usize][v] + d[v][u as usize];
+                if trip(&h) > stretch * trip(&g) {
+                    return Err(format!("{u} and {v}: {} is more than {stretch} times {}", trip(&h), trip(&g)).into());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All distances, by Floyd and Warshall.
+fn distances(graph: &Digraph) -> Vec<Vec<f64>> {
+    let n = graph.vertices();
+    let mut d = vec![vec![f64::INFINITY; n]; n];
+    (0..n).for_each(|v| d[v][v] = 0.0);
+    graph.list().for_each(|arc| d[arc.from as usize][arc.to as usize] = arc.length);
+    for over in 0..n {
+        for from in 0..n {
+            for to in 0..n {
+                d[from][to] = d[from][to].min(d[from][over] + d[over][to]);
+            }
+        }
+    }
+    d
+}
+
+/// Each certificate is accepted; with one thing changed that the proof needs, it is rejected.
+fn mutants() -> Result<(), Failure> {
+    let mut rejected = 0;
+    for number in 0..1000 {
+        let case = Case::random(number);
+        let spanner = certified(&case.graph, &case.sources, 8.0, 0)?;
+        let certificate = spanner.certificate(&case.sources);
+        let judge = |arcs: &ArcSet, certificate: &Certificate| {
+            check(&case.graph, &case.graph.subgraph(arcs), certificate, Some(&case.sources))
+        };
+        judge(&spanner.arcs, &certificate)?.map_err(|rejection| format!("case {number}: {rejection}"))?;
+        if spanner.arcs.len() < 4 || rejected == 100 {
+            continue;
+        }
+        let mut random = ChaCha8Rng::seed_from_u64(number as u64);
+        let (mut arcs, mut mutant) = (spanner.arcs.clone(), certificate.clone());
+        let any = random.random_range(0..mutant.clusters.len());
+        let what = ["arc", "radius", "limit", "source", "twice", "not a number"][rejected % 6];
+        match what {
+            // An arc whose loss breaks a pair's promise; not every arc's does.
+            "arc" => {
+                let numbers: Vec<_> = arcs.iter().collect();
+                let needed = numbers.into_iter().find(|&arc| {
+                    let mut fewer = arcs.clone();
+                    fewer.remove(arc);
+                    measure(&case.graph, &case.graph.subgraph(&fewer), &case.sources, Some(8.0)).unwrap().violations > 0
+                });
+                let Some(needed) = needed else { continue };
+                arcs.remove(needed);
+            }
+            // A whole component's cluster that claims to be less leaves long round trips without an answer.
+            "radius" => {
+                let Some(top) = mutant.clusters.iter_mut().max_by(|a, b| a.scale.total_cmp(&b.scale)) else { continue };
+                top.radius /= 4.0;
+            }
+            // Members are farther than the limit says, or the distances served end above the next scale's.
+            "limit" => {
+                let scale = mutant.clusters.iter().map(|cluster| cluster.scale).fold(0.0, f64::max);
+                mutant.clusters.iter_mut().filter(|cluster| cluster.scale == scale).for_each(|top| top.limit *= 64.0);
+            }
+            "source" => {
+                mutant.sources.pop();
+            }
+            "twice" => mutant.clusters.push(mutant.clusters[any]),
+            _ => mutant.clusters[any].limit = f64::NAN,
+        }
+        let verdict = judge(&arcs, &mutant)?;
+        if verdict.is_ok() {
+            return Err(format!("case {number}: a mutant passes ({what})").into());
+        }
+        rejected += 1;
+    }
+    assert_eq!(rejected, 100, "enough mutants were tried");
+    Ok(())
+}
+
+fn bad_parameters() -> Result<(), Failure> {
+    let graph = Digraph::from_arcs(3, vec![(0, 1, 1.0).into(), (1, 0, 1.0).into()])?.0;
+    assert!(matches!(certified(&graph, &[0], 3.9, 0), Err(Error::Stretch { .. })));
+    assert!(matches!(certified(&graph, &[0], f64::NAN, 0), Err(Error::Stretch { .. })));
+    assert!(matches!(certified(&graph, &[3], 8.0, 0), Err(Error::NoSuchSource { vertex: 3, vertices: 3 })));
+    assert!(matches!(exact_cover(&graph, &[0], 0, 0.25), Err(Error::Parameter { what: "k", .. })));
+    assert!(matches!(exact_cover(&graph, &[0], 2, 0.0), Err(Error::Parameter { what: "epsilon", .. })));
+    let nothing = Digraph::from_arcs(0, Vec::new())?.0;
+    assert!(certified(&nothing, &[], 8.0, 0)?.arcs.is_empty());
+    let certificate = Certificate { stretch: 8.0, ratio: 2.0, sources: vec![0, 0], clusters: Vec::new() };
+    assert_eq!(check(&graph, &graph, &certificate, None)?, Err(Rejection::StrangeSource(0)));
+    Ok(())
+}
+
+fn threads_change_nothing() -> Result<(), Failure> {
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let n = 3000u32;
+    let arcs = (0..10 * n).map(|_| Arc {
+        from: random.random_range(0..n),
+        to: random.random_range(0..n),
+        length: random.random_range(1..=1000u32).into(),
+    });
+    let graph = Digraph::from_arcs(n as usize, arcs.collect())?.0;
+    let sources: Vec<_> = (0..n).step_by(10).collect();
+    let on = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| certified(&graph, &sources, 16.0, 3))
+    };
+    let (one, two, four) = (on(1)?, on(2)?, on(4)?);
+    assert!(one == two && one == four);
+    let other = certified(&graph, &sources, 16.0, 4)?;
+    let change = other.arcs.len() as f64 / one.arcs.len() as f64;
+    assert!((0.97..=1.03).contains(&change), "another seed changes the arcs by {change}");
+    Ok(())
+}
+
+/// Every pair of a shared file, at stretch 4, 8 and 16; `bars` are arcs to stay within 1.35 of (the aim is 1.05).
+fn on_file(name: &str, count: usize, bars: [usize; 3]) -> Result<(), Failure> {
+    let path = shared::file(&format!("graph/{name}")).ok_or("absent")?;
+    let graph = file::read(path, &ReadOptions::default())?.graph;
+    let components = Components::of(&graph);
+    let mut sources: Vec<_> = (0..graph.vertices() as u32).filter(|&v| components.size(v) > 1).collect();
+    sources.shuffle(&mut ChaCha8Rng::seed_from_u64(7));
+    sources.truncate(count);
+    for (stretch, bar) in [4.0, 8.0, 16.0].into_iter().zip(bars) {
+        let spanner = certified(&graph, &sources, stretch, 1)?;
+        let thinned = graph.subgraph(&spanner.arcs);
+        let measured = measure(&graph, &thinned, &sources, Some(stretch))?;
+        println!("{name} t {stretch}: {} arcs (table {bar}), max {:.3}", spanner.arcs.len(), measured.max);
+        assert_eq!(measured.violations, 0, "{measured:?}");
+        check(&graph, &thinned, &spanner.certificate(&sources), Some(&sources))??;
+    }
+    Ok(())
+}
