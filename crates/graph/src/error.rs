@@ -82,7 +82,7 @@ pub enum Error {
         fault: Fault,
     },
     /// A file whose name does not tell its format.
-    #[error("{}: no format is known by this name (.gr, .txt, .graph, .mtx, …); name one with --format", file.display())]
+    #[error("{}: the name tells no format (.gr, .txt, .graph, .mtx, …); name one with --format", file.display())]
     UnknownFormat {
         /// The file.
         file: PathBuf,
@@ -108,5 +108,13 @@ pub enum Error {
         from: u64,
         /// The other end.
         to: u64,
+    },
+    /// More sources than there are vertices, or none.
+    #[error("{count} sources cannot be drawn from {vertices} vertices; ask for 1 to {vertices}")]
+    Sample {
+        /// How many were asked for.
+        count: usize,
+        /// How many vertices there are.
+        vertices: usize,
     },
 }

@@ -18,6 +18,9 @@
 //! | file | idea |
 //! | --- | --- |
 //! | [`digraph`] | a directed graph with lengths, in compressed sparse rows both ways |
+//! | [`generate`] | graphs of known families, by seed |
+//! | [`sources`] | the vertices whose round trips matter, from a file or drawn |
+//! | [`stats`] | what a graph is: size, components, degrees, lengths |
 //! | [`file`] | graph files: DIMACS, edge lists, METIS, Matrix Market, temporal lists |
 //! | [`components`] | strongly connected components |
 //! | [`order`] | neighbours near each other in memory |
@@ -29,9 +32,12 @@ pub mod components;
 pub mod digraph;
 mod error;
 pub mod file;
+pub mod generate;
 pub mod order;
 pub mod search;
+pub mod sources;
 pub mod spanner;
+pub mod stats;
 pub mod verify;
 
 pub use digraph::{Arc, ArcSet, Digraph, Dropped};

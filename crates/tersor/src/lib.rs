@@ -29,11 +29,14 @@
 //! | [`data`] | real files in, plain values out; real models and data sets by name | always |
 //! | [`kernels`] | the arithmetic, over plain slices | always |
 //! | [`network`] | a network as a value: graph, shapes, cost, TFLite in and out, reference execution | always |
+//! | `graph` | room: graphs with fewer arcs and fewer bits | `graph` |
 //! | `tiny` | room: networks in a microcontroller's memory | `tiny` |
 //!
 //! This crate is the facade and the command line (`src/main.rs`, `src/cli/`). It holds no algorithm.
 
 pub use tersor_data as data;
+#[cfg(feature = "graph")]
+pub use tersor_graph as graph;
 pub use tersor_kernels as kernels;
 pub use tersor_network as network;
 #[cfg(feature = "tiny")]

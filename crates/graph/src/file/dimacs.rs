@@ -1,7 +1,7 @@
 //! DIMACS shortest-path files: `c` comments, one `p sp n m`, then `a u v w` for each arc, ids from 1.
 //!
-//! Source: 9th DIMACS Implementation Challenge (2006). Lengths there are whole; decimals are read and written too. Where
-//! vertex 0 is called 0, a comment line `c id_offset 1` says that 1 was added to all ids.
+//! Source: 9th DIMACS Implementation Challenge (2006). Lengths there are whole; decimals are read and written too.
+//! Where vertex 0 is called 0, a comment line `c id_offset 1` says that 1 was added to all ids.
 
 use std::io::{self, Write};
 

@@ -1,7 +1,7 @@
 //! Edge lists as SNAP, KONECT and spreadsheets write them: `u v` or `u v w` a line, `#` or `%` comments, ids as given.
 //!
-//! Without a header a list cannot tell of vertices that no arc touches, nor that its ids begin with 1; what is written here
-//! says so in a comment, `# vertices 12 first_id 1`, which is heeded when read.
+//! Without a header a list cannot tell of vertices that no arc touches, nor that its ids begin with 1; what is written
+//! here says so in a comment, `# vertices 12 first_id 1`, which is heeded when read.
 
 use std::io::{self, Write};
 

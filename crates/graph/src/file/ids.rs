@@ -28,7 +28,8 @@ struct Appearance {
 }
 
 impl Ids {
-    /// Ids from `first` on; with `relabel` they are numbered by first appearance.
+    /// Ids from `first` on; with `relabel` they are numbered by first appearance. A file whose ids begin with 1 declares
+    /// how many there are.
     pub fn from(first: u32, relabel: bool) -> Self {
         Self { first: first.into(), appearance: relabel.then(Appearance::default), ..Self::default() }
     }
@@ -55,8 +56,9 @@ impl Ids {
     #[inline]
     pub fn vertex(&mut self, id: u64) -> Result<u32, Fault> {
         let vertex = id.wrapping_sub(self.first);
-        let vertices = self.declared.unwrap_or(u64::MAX);
-        if id < self.first || vertex >= vertices {
+        if let Some(vertices) = self.declared
+            && vertex >= vertices
+        {
             return Err(Fault::IdRange { id, first: self.first, vertices });
         }
         if let Some(appearance) = &mut self.appearance {
@@ -112,13 +114,17 @@ mod tests {
 
     #[test]
     fn ids_stay_in_their_range() {
-        let mut given = Ids::from(1, false);
-        assert_eq!((given.vertex(1).unwrap(), given.vertex(7).unwrap(), given.vertices()), (0, 6, 7));
-        assert!(matches!(given.vertex(0), Err(Fault::IdRange { id: 0, .. })));
-        assert!(matches!(given.vertex(1 << 32), Err(Fault::IdTooLarge { .. })));
-        given.declare(9).unwrap();
-        assert!(given.vertex(9).is_ok() && given.vertex(10).is_err());
-        assert_eq!(given.vertices(), 9);
+        let mut given = Ids::from(0, false);
+        assert_eq!((given.vertex(0).unwrap(), given.vertex(6).unwrap(), given.vertices()), (0, 6, 7));
+        for large in [u64::from(u32::MAX) - 1, 1 << 32, u64::MAX] {
+            assert!(matches!(given.vertex(large), Err(Fault::IdTooLarge { .. })));
+        }
+        let mut declared = Ids::from(1, false);
+        declared.declare(9).unwrap();
+        assert!(declared.vertex(9).is_ok() && declared.vertices() == 9);
+        for wrong in [0, 10, u64::MAX] {
+            assert!(matches!(declared.vertex(wrong), Err(Fault::IdRange { .. })));
+        }
     }
 
     #[test]

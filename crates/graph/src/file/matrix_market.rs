@@ -1,8 +1,8 @@
 //! Matrix Market coordinate files: a square sparse matrix whose entry (u, v) is an arc from u to v; ids from 1.
 //!
 //! Source: Boisvert, Pozo, Remington, *The Matrix Market exchange formats* (NISTIR 5935, 1996). Read: `real`, `integer`
-//! and `pattern` (all lengths 1), `general` and `symmetric` (an entry is two arcs). Refused: `array`, `complex`, `hermitian`,
-//! `skew-symmetric`, which are no lengths.
+//! and `pattern` (all lengths 1), `general` and `symmetric` (an entry is two arcs). Refused, since they are no lengths:
+//! `array`, `complex`, `hermitian`, `skew-symmetric`.
 
 use std::io::{self, Write};
 

@@ -1,7 +1,7 @@
 //! METIS graphs: `n m [flags [constraints]]`, then for each vertex a line of its neighbours; `%` comments, ids from 1.
 //!
 //! Source: the METIS 5 manual, section 4.1. Flags are three digits: lines begin with a vertex size, with vertex weights,
-//! and each neighbour is followed by the edge's length. Sizes and weights of vertices are read over. The format is of
+//! and each neighbour is followed by the edge's length. Sizes and weights of vertices are read over. The format is for
 //! undirected graphs: each edge stands at both ends and becomes two arcs, and only such graphs can be written.
 
 use std::io::{self, Write};

@@ -11,8 +11,9 @@
 //! | `ids.rs`, `listing.rs` | what readers gather: ids as vertices, and the arcs |
 //! | `fault.rs` | what can be wrong with a line |
 //!
-//! Rules: a missing length is 1. Loops and all but the shortest of parallel arcs are dropped and counted. Counts in headers
-//! must be true, but memory grows with what is read, never with what is declared. Lengths are written as they were read.
+//! Rules: a missing length is 1. Loops and all but the shortest of parallel arcs are dropped and counted. Counts in
+//! headers must be true, but memory grows with what is read, never with what is declared. Lengths are written as they
+//! were read.
 
 pub mod coordinates;
 mod decimal;
@@ -169,6 +170,11 @@ impl GraphFile {
         Self { graph, first_id, labels: None, unit: 1.0, coordinates: None, undirected: false, format, dropped }
     }
 
+    /// The same, with ids as `format` usually numbers them: from 0 or from 1.
+    pub fn numbered_for(self, format: Format) -> Self {
+        Self { first_id: format.base(), format, ..self }
+    }
+
     /// Another graph on the same vertices, with this one's ids, unit and coordinates: a thinned graph, say.
     pub fn with_graph(&self, graph: Digraph) -> Self {
         let undirected = self.undirected && metis::one_sided(&graph).is_none();
@@ -223,7 +229,7 @@ impl GraphFile {
         }
     }
 
-    /// Writes which id of the file became which: a line `new old` for each vertex, as [`write`](Self::write) numbers them.
+    /// Writes which id of the file became which: a line `new old` for each vertex, numbered from `first_id`.
     ///
     /// # Errors
     /// [`Error::Data`] if `path` cannot be written.

@@ -43,6 +43,17 @@ impl ArcPositions {
             |direction, vertex, to| graph.position(direction, vertex, to).expect("an arc of the graph") as u32;
         Self { out: position(Direction::Out, from, to), back: position(Direction::In, to, from) }
     }
+
+    /// Those of the arc at `position` among the steps of `direction`, between `vertex` and `other`.
+    fn at(graph: &Digraph, direction: Direction, position: usize, vertex: u32, other: u32) -> Self {
+        match direction {
+            Direction::Out => {
+                let back = graph.position(Direction::In, other, vertex).expect("an arc of the graph");
+                Self { out: position as u32, back: back as u32 }
+            }
+            Direction::In => Self { out: graph.number(direction, position), back: position as u32 },
+        }
+    }
 }
 
 /// A member of a ball.
@@ -219,8 +230,11 @@ impl Explorer {
         }
     }
 
-    /// The arcs of the tree path between the centre and `vertex`, up to where an earlier path has joined it. (An arc that
-    /// is kept already ends nothing: what comes before it may be missing.)
+    /// The arcs that `kept` lacks of a shortest path between the centre and `vertex`, up to where an earlier path is
+    /// joined. (An arc that is kept already ends nothing: what comes before it may be missing.)
+    ///
+    /// Of several shortest paths it takes one over arcs that are kept, else over the vertex with the most arcs, which other
+    /// centres will take too.
     fn add_path(
         &mut self,
         graph: &Digraph,
@@ -229,16 +243,28 @@ impl Explorer {
         mut vertex: u32,
         arcs: &mut Vec<ArcPositions>,
     ) {
-        let (tree, complete) = match direction {
-            Direction::Out => (&self.out, &mut self.complete[0]),
-            Direction::In => (&self.back, &mut self.complete[1]),
+        let (tree, complete, towards, kept_towards) = match direction {
+            Direction::Out => (&self.out, &mut self.complete[0], Direction::In, &kept.back),
+            Direction::In => (&self.back, &mut self.complete[1], Direction::Out, &kept.out),
         };
         while std::mem::replace(&mut complete[vertex as usize], self.round) != self.round {
-            let parent = tree.parent(vertex);
-            let (from, to) = if direction == Direction::Out { (parent, vertex) } else { (vertex, parent) };
-            let arc = ArcPositions::of(graph, from, to);
-            if !kept.out.contains(arc.out) {
-                arcs.push(arc);
+            let distance = tree.distance(vertex);
+            let (mut best, mut chosen) = ((false, 0), None);
+            for (position, step) in graph.row(towards, vertex).zip(graph.steps(towards, vertex)) {
+                let before = tree.distance(step.to);
+                // Along arcs of length 0 only the tree is sure to lead to the centre.
+                let leads = before < distance || tree.parent(vertex) == step.to;
+                if !leads || before + step.length != distance {
+                    continue;
+                }
+                let merit = (kept_towards.contains(position as u32), graph.row(direction, step.to).len());
+                if chosen.is_none() || merit > best {
+                    (best, chosen) = (merit, Some((position, step.to)));
+                }
+            }
+            let (position, parent) = chosen.expect("a vertex reached has a parent");
+            if !best.0 {
+                arcs.push(ArcPositions::at(graph, towards, position, vertex, parent));
             }
             vertex = parent;
         }

@@ -60,8 +60,10 @@ struct Construction<'a> {
     kept: Grown,
     clusters: Vec<Cluster>,
     explorers: Mutex<Vec<Explorer>>,
-    /// Mean |W| of a ball of radius R, as last sampled.
+    /// Mean |W| of a ball, as last sampled and seen.
     mean_near: f64,
+    /// How many vertices have a round trip to a source.
+    vertices: usize,
 }
 
 /// One scale: R, ρ, and within which vertices balls of these radii stay.
@@ -81,6 +83,8 @@ struct Carved {
     serves: Vec<u32>,
     /// It covers its strongly connected component.
     whole: bool,
+    /// |W| of its exploration.
+    near_count: usize,
 }
 
 impl<'a> Construction<'a> {
@@ -89,6 +93,10 @@ impl<'a> Construction<'a> {
         open.sort_unstable();
         open.dedup();
         open.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        let mut of_sources: Vec<_> = open.iter().map(|&source| components.of[source as usize]).collect();
+        of_sources.sort_unstable();
+        of_sources.dedup();
+        let vertices = of_sources.iter().map(|&component| components.sizes[component as usize] as usize).sum();
         Self {
             graph,
             stretch,
@@ -99,6 +107,7 @@ impl<'a> Construction<'a> {
             clusters: Vec::new(),
             explorers: Mutex::new(Vec::new()),
             mean_near: 0.0,
+            vertices,
         }
     }
 
@@ -149,28 +158,32 @@ impl<'a> Construction<'a> {
         self.open = open;
         scale.share = self.sharing_pays(scale, &roots);
 
-        // Roots are explored side by side and kept in order; one that an earlier root of its batch serves was explored in
-        // vain. How many these are alone decides the next batch's size, so that results do not depend on the number
-        // of threads.
-        let mut batch = 8;
+        // Roots whose balls hardly overlap are explored side by side and kept in order; others one after the other, so that
+        // each sees what the arcs kept before it give. The batch depends on the balls alone, not on the number of threads.
         let mut roots = roots.into_iter();
         loop {
             let waiting = &self.waiting;
-            let centres: Vec<_> = roots.by_ref().filter(|&root| waiting[root as usize]).take(batch).collect();
+            let centres: Vec<_> = roots.by_ref().filter(|&root| waiting[root as usize]).take(self.batch()).collect();
             if centres.is_empty() {
                 break;
             }
-            let carved = self.carve_all(scale, &centres);
-            let kept = carved.into_iter().filter_map(|carved| self.commit(carved)).count();
-            let in_vain = centres.len() - kept;
-            batch = if in_vain == 0 { 64.min(2 * batch) } else { 1.max(batch / 2).min(kept) };
+            for carved in self.carve_all(scale, &centres) {
+                self.mean_near += (carved.near_count as f64 - self.mean_near) / 16.0;
+                self.commit(carved);
+            }
         }
+    }
+
+    /// How many balls of the mean size are unlikely to meet.
+    fn batch(&self) -> usize {
+        const MOST: f64 = 64.0;
+        (self.vertices as f64 / (4.0 * self.mean_near.max(1.0))).clamp(1.0, MOST) as usize
     }
 
     /// Whether the balls of the waiting sources overlap enough for one cluster to serve many: |W| · waiting > 4n.
     fn sharing_pays(&mut self, scale: &Scale<'_>, roots: &[u32]) -> bool {
-        const SAMPLES: usize = 8;
-        let enough = 4.0 * self.graph.vertices() as f64 / roots.len().max(1) as f64;
+        const SAMPLES: usize = 32;
+        let enough = 4.0 * self.vertices as f64 / roots.len().max(1) as f64;
         // |W| only grows with R: what paid at the last scale is not sampled again.
         if self.mean_near <= enough && !roots.is_empty() {
             let sample = &roots[..SAMPLES.min(roots.len())];
@@ -221,7 +234,8 @@ impl<'a> Construction<'a> {
         let alone = serves.iter().all(|&source| source == centre);
         let limit = if alone { self.stretch * r / RATIO } else { radius.max(rho) };
         let arcs = explorer.missing(self.graph, &self.kept, radius, limit, both);
-        Carved { cluster: Cluster { scale: r, centre, radius, limit }, arcs, serves, whole }
+        let near_count = explorer.near_count();
+        Carved { cluster: Cluster { scale: r, centre, radius, limit }, arcs, serves, whole, near_count }
     }
 
     /// The radius, of nine between R and the ball's, with the fewest members for each source served, and whether the ball
@@ -236,7 +250,7 @@ impl<'a> Construction<'a> {
         let (mut held, mut served) = ([0usize; STEPS + 1], [0usize; STEPS + 1]);
         let radius_at = |index: usize| if index == STEPS { farthest } else { r + step * index as f64 };
         for member in members {
-            let waiting = self.waiting[member.vertex as usize];
+            let waiting = self.waiting[member.vertex as usize] && member.vertex != centre;
             let first_within = |distance: f64| {
                 (0..radii).find(|&index| distance <= if radii == 1 { farthest } else { radius_at(index) })
             };
@@ -247,7 +261,8 @@ impl<'a> Construction<'a> {
                 served[index] += 1;
             }
         }
-        let all_waiting = members.iter().filter(|member| self.waiting[member.vertex as usize]).count();
+        let all_waiting =
+            members.iter().filter(|member| self.waiting[member.vertex as usize] && member.vertex != centre).count();
         let mut best = (f64::INFINITY, r, false);
         let (mut members_within, mut served_within) = (0, 0);
         for index in 0..radii {
@@ -265,7 +280,7 @@ impl<'a> Construction<'a> {
 
     /// Keeps a cluster, unless an earlier one serves its centre.
     fn commit(&mut self, carved: Carved) -> Option<()> {
-        let Carved { cluster, arcs, serves, whole } = carved;
+        let Carved { cluster, arcs, serves, whole, .. } = carved;
         if !std::mem::take(&mut self.waiting[cluster.centre as usize]) {
             return None;
         }

@@ -14,6 +14,8 @@
 //! to stdout, everything else to stderr.
 
 mod data;
+#[cfg(feature = "graph")]
+mod graph;
 mod machine;
 mod quantity;
 mod report;
@@ -41,6 +43,9 @@ enum Verb {
     Tour(tour::Tour),
     #[command(subcommand)]
     Data(data::Data),
+    #[cfg(feature = "graph")]
+    #[command(subcommand)]
+    Graph(graph::Graph),
     #[cfg(feature = "tiny")]
     #[command(subcommand)]
     Tiny(tiny::Tiny),
@@ -67,6 +72,8 @@ impl Verb {
         match self {
             Self::Tour(tour) => tour.run(),
             Self::Data(data) => data.run(),
+            #[cfg(feature = "graph")]
+            Self::Graph(graph) => graph.run(),
             #[cfg(feature = "tiny")]
             Self::Tiny(tiny) => tiny.run(),
             Self::Completions { shell } => completions(shell),
