@@ -278,20 +278,14 @@ impl ArcSet {
 
     /// Calls `take` with each member in `range`, ascending; looks at one bit for each number and 64 at a time.
     #[inline]
-    pub fn within(&self, range: Range<usize>, mut take: impl FnMut(usize)) {
-        let mut at = range.start;
-        while at < range.end {
-            let mut left = self.words[at / 64] >> (at % 64);
-            let end = (at / 64 * 64 + 64).min(range.end);
-            if end - at < 64 {
-                left &= (1 << (end - at)) - 1;
-            }
-            while left != 0 {
-                take(at + left.trailing_zeros() as usize);
-                left &= left - 1;
-            }
-            at = end;
-        }
+    pub fn within(&self, range: Range<usize>, take: impl FnMut(usize)) {
+        bits_within(range, |word| self.words[word], take);
+    }
+
+    /// As [`within`](Self::within), of the members of either set.
+    #[inline]
+    pub fn within_either(&self, other: &Self, range: Range<usize>, take: impl FnMut(usize)) {
+        bits_within(range, |word| self.words[word] | other.words[word], take);
     }
 
     /// The arcs' numbers, ascending.
@@ -304,6 +298,23 @@ impl ArcSet {
                 Some(first + bit)
             })
         })
+    }
+}
+
+#[inline]
+fn bits_within(range: Range<usize>, word: impl Fn(usize) -> u64, mut take: impl FnMut(usize)) {
+    let mut at = range.start;
+    while at < range.end {
+        let mut left = word(at / 64) >> (at % 64);
+        let end = (at / 64 * 64 + 64).min(range.end);
+        if end - at < 64 {
+            left &= (1 << (end - at)) - 1;
+        }
+        while left != 0 {
+            take(at + left.trailing_zeros() as usize);
+            left &= left - 1;
+        }
+        at = end;
     }
 }
 

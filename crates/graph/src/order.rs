@@ -27,6 +27,21 @@ impl Ordered {
         Self { graph, new, old }
     }
 
+    /// The arcs here that are `arcs` of `original`.
+    pub fn translate(&self, arcs: &ArcSet, original: &Digraph) -> ArcSet {
+        let mut translated = ArcSet::none(&self.graph);
+        for from in 0..self.new.len() as u32 {
+            let row = original.row(Direction::Out, from);
+            let steps = original.steps(Direction::Out, from);
+            arcs.within(row.clone(), |position| {
+                let to = self.new[steps[position - row.start].to as usize];
+                let number = self.graph.position(Direction::Out, self.new[from as usize], to);
+                translated.insert(number.expect("an arc of the original") as u32);
+            });
+        }
+        translated
+    }
+
     /// The arcs of `original` that are `arcs` here.
     pub fn restore(&self, arcs: &ArcSet, original: &Digraph) -> ArcSet {
         let mut restored = ArcSet::none(original);
@@ -88,5 +103,6 @@ mod tests {
             lengths
         };
         assert_eq!(lengths(&ordered.graph, &some), lengths(&graph, &restored));
+        assert_eq!(ordered.translate(&restored, &graph), some);
     }
 }

@@ -1,9 +1,13 @@
 //! Bounded shortest paths from one vertex: the loop in which every construction spends its time.
 //!
-//! Dijkstra's order by buckets of equal width instead of a heap: no comparison tree, four bytes for each entry. The
-//! width is the shortest positive length, or a thousandth of the longest if that is more; within a bucket a label may
-//! then be corrected and its vertex walked again, so distances are exact for any lengths. Labels are stamped with the
-//! search they belong to and never cleared. Source: Dial (1969), Meyer and Sanders (2003).
+//! Dijkstra's order by buckets of equal width instead of a heap: no comparison tree, eight bytes for each entry. The
+//! width is the shortest positive length, or a thousandth of the longest if that is more. Where lengths differ so much, a
+//! bucket may hold a vertex and those after it: it is then emptied through a heap, which stays small. A label that is
+//! corrected has its vertex walked again, so distances are exact in any case. Labels are stamped with the search they
+//! belong to and never cleared. Source: Dial (1969), Brown's calendar queue (1988).
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use crate::digraph::{ArcSet, Digraph, Direction, Step};
 
@@ -35,6 +39,19 @@ impl View for Kept<'_> {
         let row = self.0.row(self.1, vertex);
         let steps = self.0.steps(self.1, vertex);
         self.2.within(row.clone(), |position| take(steps[position - row.start]));
+    }
+}
+
+/// The arcs in either of two sets, as [`Kept`] walks those of one.
+#[derive(Debug, Clone, Copy)]
+pub struct KeptOrAdded<'a>(pub Kept<'a>, pub &'a ArcSet);
+
+impl View for KeptOrAdded<'_> {
+    #[inline]
+    fn steps(&self, vertex: u32, mut take: impl FnMut(Step)) {
+        let Self(Kept(graph, direction, kept), added) = *self;
+        let (row, steps) = (graph.row(direction, vertex), graph.steps(direction, vertex));
+        kept.within_either(added, row.clone(), |position| take(steps[position - row.start]));
     }
 }
 
@@ -92,7 +109,7 @@ impl Search {
         let Self { labels, buckets, reached, bound, .. } = self;
         let (fresh, walked) = (self.epoch << 1, self.epoch << 1 | 1);
         let mut relaxations = 0;
-        while let Some(vertex) = buckets.pop(limit) {
+        while let Some(vertex) = buckets.pop(limit, |vertex| labels[vertex as usize].distance) {
             let label = &mut labels[vertex as usize];
             if label.stamp == walked || !admit(vertex) {
                 continue;
@@ -119,6 +136,21 @@ impl Search {
             });
         }
         self.relaxations += relaxations;
+    }
+
+    /// Takes note of a way to `vertex` over `parent` that the search has not walked: an arc added since it began, say. The
+    /// next [`advance`](Self::advance) walks on from it. A vertex known to be as near, or beyond the bound, stays as it is.
+    pub fn lower(&mut self, vertex: u32, distance: f64, parent: u32) {
+        let (fresh, label) = (self.epoch << 1, &mut self.labels[vertex as usize]);
+        if distance > self.bound || label.stamp >= fresh && label.distance <= distance {
+            return;
+        }
+        if label.stamp < fresh {
+            self.reached.push(vertex);
+        }
+        *label = Label { distance, parent, stamp: fresh };
+        self.buckets.step_back(distance);
+        self.buckets.push(vertex, distance);
     }
 
     /// A whole search: all that `view` reaches from `root` within `bound`.
@@ -154,6 +186,9 @@ impl Search {
 /// How many buckets there are. Keys in the queue differ by at most one arc, so that positions may wrap around.
 const BUCKETS: usize = 1024;
 
+/// Buckets wider than so many of the shortest lengths are emptied in order.
+const WIDE: f64 = 4.0;
+
 /// A list of vertices for each interval of distance, all in one pool.
 #[derive(Debug)]
 struct Buckets {
@@ -171,7 +206,16 @@ struct Buckets {
     shortest: f64,
     longest: f64,
     len: usize,
+    /// Whether buckets are so wide that their order matters.
+    wide: bool,
+    /// The entries of the interval `opened`, the nearest first, if buckets are wide. (Distances that are not negative
+    /// compare as their bits do.)
+    heap: BinaryHeap<Reverse<(u64, u32)>>,
+    opened: u64,
 }
+
+/// No interval is opened.
+const NONE: u64 = u64::MAX;
 
 const END: u32 = u32::MAX;
 
@@ -188,6 +232,9 @@ impl Buckets {
             shortest,
             longest,
             len: 0,
+            wide: false,
+            heap: BinaryHeap::new(),
+            opened: NONE,
         }
     }
 
@@ -202,11 +249,36 @@ impl Buckets {
         let widest_arc = self.longest.min(bound);
         let width = self.shortest.max(widest_arc / (BUCKETS - 2) as f64);
         self.per_unit = if width > 0.0 && width.is_finite() { 1.0 / width } else { 1.0 };
+        self.wide = width > WIDE * self.shortest;
+        self.heap.clear();
+        self.opened = NONE;
+    }
+
+    /// Makes room for an entry nearer than where the search stands. Entries may then lie farther apart than there are
+    /// buckets; some come too early for it and are corrected, none too late.
+    fn step_back(&mut self, distance: f64) {
+        let interval = (distance * self.per_unit) as u64;
+        self.current = if self.len == 0 { interval } else { self.current.min(interval) };
+        self.opened = NONE;
+        while let Some(Reverse((bits, vertex))) = self.heap.pop() {
+            self.list(vertex, (f64::from_bits(bits) * self.per_unit) as u64);
+        }
     }
 
     #[inline]
     fn push(&mut self, vertex: u32, distance: f64) {
-        let place = (distance * self.per_unit) as u64 as usize % BUCKETS;
+        let interval = (distance * self.per_unit) as u64;
+        self.len += 1;
+        if interval == self.opened {
+            self.heap.push(Reverse((distance.to_bits(), vertex)));
+        } else {
+            self.list(vertex, interval);
+        }
+    }
+
+    #[inline]
+    fn list(&mut self, vertex: u32, interval: u64) {
+        let place = interval as usize % BUCKETS;
         let next = self.first[place];
         let entry = if self.free == END {
             self.entries.push((vertex, next));
@@ -218,19 +290,49 @@ impl Buckets {
         };
         self.first[place] = entry;
         self.filled[place / 64] |= 1 << (place % 64);
-        self.len += 1;
     }
 
-    /// A vertex of the nearest list, if that list begins within `limit`.
+    /// A vertex that is no farther than `limit`, or hardly: the nearest, or one in the nearest list. `distance` tells the
+    /// distance of a vertex.
     #[inline]
-    fn pop(&mut self, limit: f64) -> Option<u32> {
+    fn pop(&mut self, limit: f64, distance: impl Fn(u32) -> f64) -> Option<u32> {
         if self.len == 0 {
             return None;
+        }
+        if self.wide {
+            return self.pop_nearest(limit, distance);
         }
         let place = self.nearest();
         if self.current > (limit * self.per_unit) as u64 {
             return None;
         }
+        self.len -= 1;
+        Some(self.unlist(place))
+    }
+
+    fn pop_nearest(&mut self, limit: f64, distance: impl Fn(u32) -> f64) -> Option<u32> {
+        if self.heap.is_empty() {
+            let place = self.nearest();
+            if self.current > (limit * self.per_unit) as u64 {
+                return None;
+            }
+            self.opened = self.current;
+            while self.first[place] != END {
+                let vertex = self.unlist(place);
+                self.heap.push(Reverse((distance(vertex).to_bits(), vertex)));
+            }
+        }
+        let Reverse((bits, _)) = self.heap.peek()?;
+        if f64::from_bits(*bits) > limit {
+            return None;
+        }
+        self.len -= 1;
+        self.heap.pop().map(|Reverse((_, vertex))| vertex)
+    }
+
+    /// Takes a vertex from a list that is not empty.
+    #[inline]
+    fn unlist(&mut self, place: usize) -> u32 {
         let entry = self.first[place];
         let (vertex, next) = self.entries[entry as usize];
         self.entries[entry as usize].1 = self.free;
@@ -239,8 +341,7 @@ impl Buckets {
         if next == END {
             self.filled[place / 64] &= !(1 << (place % 64));
         }
-        self.len -= 1;
-        Some(vertex)
+        vertex
     }
 
     /// Moves on to the next list that is not empty (there is one); gives its place.

@@ -5,7 +5,7 @@
 //! ball of radius r is everything, this is what keeps small balls cheap.
 
 use crate::digraph::{ArcSet, Digraph, Direction};
-use crate::search::{Kept, Search, Whole};
+use crate::search::{Kept, KeptOrAdded, Search, Whole};
 
 /// A sub-graph that grows: its arcs by the positions of each direction, so that searches walk it both ways.
 #[derive(Debug, Clone)]
@@ -22,10 +22,26 @@ impl Grown {
         Self { out: ArcSet::none(graph), back: ArcSet::none(graph) }
     }
 
+    /// Of these arcs.
+    pub fn of(graph: &Digraph, arcs: &ArcSet) -> Self {
+        let mut grown = Self { out: arcs.clone(), back: ArcSet::none(graph) };
+        for position in 0..graph.arcs() {
+            if arcs.contains(graph.number(Direction::In, position)) {
+                grown.back.insert(position as u32);
+            }
+        }
+        grown
+    }
+
     /// Adds an arc by its positions.
     pub fn insert(&mut self, arc: ArcPositions) {
         self.out.insert(arc.out);
         self.back.insert(arc.back);
+    }
+
+    fn remove(&mut self, arc: ArcPositions) {
+        self.out.remove(arc.out);
+        self.back.remove(arc.back);
     }
 }
 
@@ -65,7 +81,8 @@ pub struct Member {
     pub round_trip: f64,
 }
 
-/// What one exploration needs; used again and again by one thread. 72 bytes for each vertex.
+/// What one exploration needs; used again and again by one thread. 76 bytes for each vertex and 2 bits
+/// for each arc.
 #[derive(Debug)]
 pub struct Explorer {
     out: Search,
@@ -82,6 +99,11 @@ pub struct Explorer {
     near_count: usize,
     centre: u32,
     radius: f64,
+    /// What the last [`Explorer::missing`] found.
+    added: Grown,
+    arcs: Vec<ArcPositions>,
+    /// The last path added: each vertex with the one before it.
+    path: Vec<(u32, u32)>,
 }
 
 impl Explorer {
@@ -102,6 +124,9 @@ impl Explorer {
             near_count: 0,
             centre: 0,
             radius: 0.0,
+            added: Grown::none(graph),
+            arcs: Vec::new(),
+            path: Vec::new(),
         }
     }
 
@@ -163,23 +188,57 @@ impl Explorer {
         self.near_count
     }
 
-    /// The arcs that `kept` lacks for every member within `radius` to have a round trip of at most `limit` to the centre:
-    /// the shortest paths there and back of each member whose round trip in `kept` is longer. Only walks inside W
-    /// are looked for in `kept`, which is quick and errs on the safe side.
-    pub fn missing(&mut self, graph: &Digraph, kept: &Grown, radius: f64, limit: f64, both: bool) -> Vec<ArcPositions> {
-        let (near, stamp) = (std::mem::take(&mut self.near), self.stamp);
-        self.search_kept(graph, kept, limit, both, |vertex| near[vertex as usize] == stamp);
-        self.near = near;
+    /// The arcs that `kept` lacks for every member to have a round trip to the centre that is `allowed`, of those that
+    /// have a limit: the shortest paths there and back of the farthest member whose round trip is longer, then of the
+    /// next, each with the arcs found before it in place. No limit is above `bound`. Unless `wide`, round trips in
+    /// `kept` are looked for inside W alone, which is quick and errs on the safe side.
+    pub fn missing(
+        &mut self,
+        graph: &Digraph,
+        kept: &Grown,
+        allowed: impl Fn(&Member) -> Option<f64>,
+        bound: f64,
+        wide: bool,
+        both: bool,
+    ) -> Vec<ArcPositions> {
+        let near = std::mem::take(&mut self.near);
+        let stamp = self.stamp;
+        let admit = |vertex: u32| wide || near[vertex as usize] == stamp;
+        self.search_kept(graph, kept, bound, both, admit);
         self.begin_paths();
-        let mut arcs = Vec::new();
+        self.members.sort_unstable_by(|a, b| b.round_trip.total_cmp(&a.round_trip).then(a.vertex.cmp(&b.vertex)));
+        let mut up_to_date = true;
         for index in 0..self.members.len() {
-            let Member { vertex, round_trip } = self.members[index];
-            if round_trip <= radius && self.kept_trip(vertex) > limit {
-                self.add_path(graph, kept, Direction::Out, vertex, &mut arcs);
-                self.add_path(graph, kept, Direction::In, vertex, &mut arcs);
+            let Member { vertex, .. } = self.members[index];
+            let Some(limit) = allowed(&self.members[index]) else { continue };
+            if self.kept_trip(vertex) <= limit {
+                continue;
+            }
+            if !std::mem::replace(&mut up_to_date, false) {
+                for (direction, search, kept, added) in [
+                    (Direction::Out, &mut self.kept_out, &kept.out, &self.added.out),
+                    (Direction::In, &mut self.kept_back, &kept.back, &self.added.back),
+                ] {
+                    search.advance(&KeptOrAdded(Kept(graph, direction, kept), added), bound, admit);
+                }
+                if self.kept_trip(vertex) <= limit {
+                    up_to_date = true;
+                    continue;
+                }
+            }
+            for direction in [Direction::Out, Direction::In] {
+                self.add_path(graph, kept, direction, vertex);
+                let (tree, search) = match direction {
+                    Direction::Out => (&self.out, &mut self.kept_out),
+                    Direction::In => (&self.back, &mut self.kept_back),
+                };
+                for &(vertex, before) in &self.path {
+                    search.lower(vertex, tree.distance(vertex), before);
+                }
             }
         }
-        arcs
+        self.near = near;
+        self.take_arcs()
     }
 
     /// Searches `kept` from the last ball's centre, both ways, up to `limit`.
@@ -213,13 +272,20 @@ impl Explorer {
     /// The arcs that `kept` lacks of the shortest paths there and back of every member.
     pub fn trees(&mut self, graph: &Digraph, kept: &Grown) -> Vec<ArcPositions> {
         self.begin_paths();
-        let mut arcs = Vec::new();
         for index in 0..self.members.len() {
             for direction in [Direction::Out, Direction::In] {
-                self.add_path(graph, kept, direction, self.members[index].vertex, &mut arcs);
+                self.add_path(graph, kept, direction, self.members[index].vertex);
             }
         }
-        arcs
+        self.take_arcs()
+    }
+
+    /// The arcs added, which are then forgotten.
+    fn take_arcs(&mut self) -> Vec<ArcPositions> {
+        for &arc in &self.arcs {
+            self.added.remove(arc);
+        }
+        std::mem::take(&mut self.arcs)
     }
 
     /// No path is complete but the centre's own.
@@ -230,23 +296,17 @@ impl Explorer {
         }
     }
 
-    /// The arcs that `kept` lacks of a shortest path between the centre and `vertex`, up to where an earlier path is
+    /// Adds the arcs that `kept` lacks of a shortest path between the centre and `vertex`, up to where an earlier path is
     /// joined. (An arc that is kept already ends nothing: what comes before it may be missing.)
     ///
     /// Of several shortest paths it takes one over arcs that are kept, else over the vertex with the most arcs, which other
     /// centres will take too.
-    fn add_path(
-        &mut self,
-        graph: &Digraph,
-        kept: &Grown,
-        direction: Direction,
-        mut vertex: u32,
-        arcs: &mut Vec<ArcPositions>,
-    ) {
+    fn add_path(&mut self, graph: &Digraph, kept: &Grown, direction: Direction, mut vertex: u32) {
         let (tree, complete, towards, kept_towards) = match direction {
             Direction::Out => (&self.out, &mut self.complete[0], Direction::In, &kept.back),
             Direction::In => (&self.back, &mut self.complete[1], Direction::Out, &kept.out),
         };
+        self.path.clear();
         while std::mem::replace(&mut complete[vertex as usize], self.round) != self.round {
             let distance = tree.distance(vertex);
             let (mut best, mut chosen) = ((false, 0), None);
@@ -264,8 +324,11 @@ impl Explorer {
             }
             let (position, parent) = chosen.expect("a vertex reached has a parent");
             if !best.0 {
-                arcs.push(ArcPositions::at(graph, towards, position, vertex, parent));
+                let arc = ArcPositions::at(graph, towards, position, vertex, parent);
+                self.added.insert(arc);
+                self.arcs.push(arc);
             }
+            self.path.push((vertex, parent));
             vertex = parent;
         }
     }

@@ -15,7 +15,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::ball::{ArcPositions, Explorer, Grown};
+use super::ball::{ArcPositions, Explorer, Grown, Member};
 use super::{Cluster, Spanner};
 use crate::components::Components;
 use crate::order::Ordered;
@@ -24,33 +24,79 @@ use crate::{Digraph, Error};
 /// q: the ratio of neighbouring scales.
 pub const RATIO: f64 = 2.0;
 
-/// The spanner of `graph` for `sources` with stretch `stretch` (t ≥ 4), certain.
+/// What to build.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// The stretch t, at least 4.
+    pub stretch: f64,
+    /// How hard to try for few arcs.
+    pub effort: Effort,
+    /// The order in which sources become centres; other seeds give other arcs, hardly fewer or more.
+    pub seed: u64,
+}
+
+/// How much time to give for fewer arcs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Effort {
+    /// Near-linear time.
+    #[default]
+    Fast,
+    /// Round trips in H are looked for everywhere and not only near the ball. A spanner of half the stretch is tried as
+    /// well, and for small inputs (sources times arcs up to 10^8) clusters that serve their centre alone; the one
+    /// with the fewest arcs is the result.
+    Small,
+}
+
+/// The spanner of `graph` for `sources`, its stretch certain.
 ///
 /// # Errors
-/// [`Error::Stretch`] if `stretch` is below 4 or not finite; [`Error::Sources`] if a source is no vertex.
-pub fn certified(graph: &Digraph, sources: &[u32], stretch: f64, seed: u64) -> Result<Spanner, Error> {
-    if !(stretch.is_finite() && stretch >= 4.0) {
+/// [`Error::Stretch`] if the stretch is below 4 or not finite; [`Error::NoSuchSource`].
+pub fn certified(graph: &Digraph, sources: &[u32], settings: &Settings) -> Result<Spanner, Error> {
+    /// Up to so many sources times arcs each source may have clusters of its own.
+    const SMALL: usize = 100_000_000;
+    let &Settings { stretch, effort, seed } = settings;
+    if !(stretch.is_finite() && stretch >= LEAST) {
         return Err(Error::Stretch { stretch });
     }
     super::check_sources(graph, sources)?;
     let ordered = Ordered::by_breadth(graph);
     let sources: Vec<_> = sources.iter().map(|&source| ordered.new[source as usize]).collect();
     let components = Components::of(&ordered.graph);
-    let mut construction = Construction::new(&ordered.graph, &components, &sources, stretch, seed);
-    construction.run();
-    let mut clusters = construction.clusters;
-    for cluster in &mut clusters {
+    let small = sources.len().saturating_mul(graph.arcs()) <= SMALL;
+    let ways: &[(f64, bool)] = match effort {
+        Effort::Fast => &[(1.0, true)],
+        Effort::Small if small => &[(1.0, true), (0.5, true), (1.0, false), (0.5, false)],
+        Effort::Small => &[(1.0, true), (0.5, true)],
+    };
+    let mut best: Option<Spanner> = None;
+    let mut relaxations = 0;
+    for &(part, share) in ways.iter().filter(|way| way.0 == 1.0 || way.0 * stretch >= LEAST) {
+        let mut construction = Construction::new(&ordered.graph, &components, &sources, part * stretch, seed);
+        (construction.share, construction.wide) = (share, effort == Effort::Small);
+        construction.run();
+        let found = construction.spanner();
+        relaxations += found.relaxations;
+        if best.as_ref().is_none_or(|best| found.arcs.len() < best.arcs.len()) {
+            best = Some(found);
+        }
+    }
+    let mut found = best.expect("one way at least was tried");
+    for cluster in &mut found.clusters {
         cluster.centre = ordered.old[cluster.centre as usize];
     }
-    let relaxations =
-        construction.explorers.lock().expect("no thread panicked").iter().map(Explorer::relaxations).sum();
-    let arcs = ordered.restore(&construction.kept.out, graph);
-    Ok(Spanner { arcs, stretch, clusters, relaxations })
+    Ok(Spanner { arcs: ordered.restore(&found.arcs, graph), relaxations, ..found })
 }
+
+/// The least stretch that can be certified: a ball of R must fit into one of ρ.
+const LEAST: f64 = 4.0;
 
 struct Construction<'a> {
     graph: &'a Digraph,
     stretch: f64,
+    /// Whether clusters may grow to serve more than their centre.
+    share: bool,
+    /// Whether round trips in H are looked for beyond the ball's neighbourhood.
+    wide: bool,
     /// Strongly connected components of G.
     components: &'a Components,
     /// Sources that have pairs left at this scale or above, in random order.
@@ -73,7 +119,7 @@ struct Scale<'a> {
     within_r: &'a Components,
     within_rho: &'a Components,
     /// Whether clusters grow to serve more than their centre.
-    share: bool,
+    grow: bool,
 }
 
 /// A cluster, ready to be kept.
@@ -85,6 +131,34 @@ struct Carved {
     whole: bool,
     /// |W| of its exploration.
     near_count: usize,
+    /// If it was grown: how many arcs the searches to R looked at, and how many all of them.
+    work: Option<[u64; 2]>,
+}
+
+/// Whether clusters that grow serve more sources for the same work, as seen so far at one scale.
+#[derive(Default)]
+struct Growth {
+    clusters: u64,
+    served: u64,
+    to_r: u64,
+    in_all: u64,
+}
+
+impl Growth {
+    fn note(&mut self, carved: &Carved) {
+        if let Some([to_r, in_all]) = carved.work {
+            self.clusters += 1;
+            self.served += carved.serves.len() as u64;
+            self.to_r += to_r;
+            self.in_all += in_all;
+        }
+    }
+
+    /// A cluster that does not grow serves one source; its searches in H cost about as much as those in G.
+    fn pays(&self) -> bool {
+        const TRIALS: u64 = 8;
+        self.clusters < TRIALS || self.served * 2 * self.to_r >= self.clusters * self.in_all
+    }
 }
 
 impl<'a> Construction<'a> {
@@ -100,6 +174,8 @@ impl<'a> Construction<'a> {
         Self {
             graph,
             stretch,
+            share: true,
+            wide: false,
             components,
             open,
             waiting: vec![false; graph.vertices()],
@@ -109,6 +185,13 @@ impl<'a> Construction<'a> {
             mean_near: 0.0,
             vertices,
         }
+    }
+
+    fn spanner(self) -> Spanner {
+        let explorers = self.explorers.into_inner().expect("no thread panicked");
+        let relaxations = explorers.iter().map(Explorer::relaxations).sum();
+        let Self { kept, stretch, clusters, .. } = self;
+        Spanner { arcs: kept.out, stretch, provable: stretch, clusters, relaxations }
     }
 
     fn run(&mut self) {
@@ -123,7 +206,7 @@ impl<'a> Construction<'a> {
             let rho = self.stretch * r / (2.0 * RATIO);
             ladder.climb(self.graph, r, rho, longest);
             let (within_r, within_rho) = ladder.at(r, rho, self.components);
-            let mut scale = Scale { r, rho, within_r, within_rho, share: false };
+            let mut scale = Scale { r, rho, within_r, within_rho, grow: false };
             self.at(&mut scale);
             r *= RATIO;
         }
@@ -132,13 +215,14 @@ impl<'a> Construction<'a> {
     /// Pairs without distance: a cluster of radius 0 for each group of sources that zero arcs join.
     fn at_distance_zero(&mut self) {
         let zero = Components::up_to(self.graph, 0.0);
-        let scale = Scale { r: 0.0, rho: 0.0, within_r: &zero, within_rho: &zero, share: false };
+        let scale = Scale { r: 0.0, rho: 0.0, within_r: &zero, within_rho: &zero, grow: false };
         let open = self.open.clone();
         self.wait(&open, &zero);
         for centre in open {
             if self.waiting[centre as usize] {
-                let carved = self.with_explorer(|explorer| self.carve(explorer, &scale, centre, false));
-                self.commit(carved);
+                for carved in self.carve_all(&scale, &[centre]) {
+                    self.commit(carved);
+                }
             }
         }
     }
@@ -156,12 +240,14 @@ impl<'a> Construction<'a> {
         let open = std::mem::take(&mut self.open);
         let roots = self.wait(&open, scale.within_r);
         self.open = open;
-        scale.share = self.sharing_pays(scale, &roots);
+        scale.grow = self.sharing_pays(scale, &roots);
 
         // Roots whose balls hardly overlap are explored side by side and kept in order; others one after the other, so that
         // each sees what the arcs kept before it give. The batch depends on the balls alone, not on the number of threads.
         let mut roots = roots.into_iter();
+        let mut growth = Growth::default();
         loop {
+            scale.grow &= growth.pays();
             let waiting = &self.waiting;
             let centres: Vec<_> = roots.by_ref().filter(|&root| waiting[root as usize]).take(self.batch()).collect();
             if centres.is_empty() {
@@ -169,6 +255,7 @@ impl<'a> Construction<'a> {
             }
             for carved in self.carve_all(scale, &centres) {
                 self.mean_near += (carved.near_count as f64 - self.mean_near) / 16.0;
+                growth.note(&carved);
                 self.commit(carved);
             }
         }
@@ -176,7 +263,7 @@ impl<'a> Construction<'a> {
 
     /// How many balls of the mean size are unlikely to meet.
     fn batch(&self) -> usize {
-        const MOST: f64 = 64.0;
+        const MOST: f64 = 8.0;
         (self.vertices as f64 / (4.0 * self.mean_near.max(1.0))).clamp(1.0, MOST) as usize
     }
 
@@ -199,11 +286,11 @@ impl<'a> Construction<'a> {
                 .collect();
             self.mean_near = near.iter().sum::<usize>() as f64 / near.len() as f64;
         }
-        self.mean_near > enough
+        self.share && self.mean_near > enough
     }
 
     /// One cluster for each centre, side by side.
-    fn carve_all(&self, scale: &Scale<'_>, centres: &[u32]) -> Vec<Carved> {
+    fn carve_all(&mut self, scale: &Scale<'_>, centres: &[u32]) -> Vec<Carved> {
         match centres {
             &[centre] => vec![self.with_explorer(|explorer| self.carve(explorer, scale, centre, true))],
             _ => {
@@ -216,11 +303,14 @@ impl<'a> Construction<'a> {
     /// The cluster around `centre`: grown while that serves others, cut where it serves most for its size.
     fn carve(&self, explorer: &mut Explorer, scale: &Scale<'_>, centre: u32, both: bool) -> Carved {
         let &Scale { r, rho, within_r, within_rho, .. } = scale;
+        let before = explorer.relaxations();
         explorer.explore(self.graph, centre, r, both, |vertex| within_r.together(centre, vertex));
         let others = |explorer: &Explorer| {
             explorer.members().iter().any(|member| member.vertex != centre && self.waiting[member.vertex as usize])
         };
-        if scale.share && rho > r && others(explorer) {
+        let to_r = explorer.relaxations() - before;
+        let grown = scale.grow && rho > r && others(explorer);
+        if grown {
             explorer.explore(self.graph, centre, rho, both, |vertex| within_rho.together(centre, vertex));
         }
         let (radius, whole) = self.best_radius(explorer, scale, centre);
@@ -233,9 +323,11 @@ impl<'a> Construction<'a> {
             .collect();
         let alone = serves.iter().all(|&source| source == centre);
         let limit = if alone { self.stretch * r / RATIO } else { radius.max(rho) };
-        let arcs = explorer.missing(self.graph, &self.kept, radius, limit, both);
+        let allowed = |member: &Member| (member.round_trip <= radius).then_some(limit);
+        let arcs = explorer.missing(self.graph, &self.kept, allowed, limit, self.wide, both);
         let near_count = explorer.near_count();
-        Carved { cluster: Cluster { scale: r, centre, radius, limit }, arcs, serves, whole, near_count }
+        let work = grown.then(|| [to_r, explorer.relaxations() - before]);
+        Carved { cluster: Cluster { scale: r, centre, radius, limit }, arcs, serves, whole, near_count, work }
     }
 
     /// The radius, of nine between R and the ball's, with the fewest members for each source served, and whether the ball

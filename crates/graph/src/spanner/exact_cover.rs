@@ -61,7 +61,8 @@ pub fn exact_cover(graph: &Digraph, sources: &[u32], k: u32, epsilon: f64) -> Re
         cluster.centre = ordered.old[roots[cluster.centre as usize] as usize];
     }
     let arcs = ordered.restore(&kept.out, graph);
-    Ok(Spanner { arcs, stretch: 2.0 * f64::from(k) + epsilon, clusters, relaxations })
+    let stretch = 2.0 * f64::from(k) + epsilon;
+    Ok(Spanner { arcs, stretch, provable: stretch, clusters, relaxations })
 }
 
 /// Exact round trips from all roots.

@@ -79,7 +79,7 @@ pub fn greedy(graph: &Digraph, sources: &[u32], stretch: f64) -> Result<Spanner,
         }
     }
     let relaxations = search.iter().map(Search::relaxations).sum();
-    Ok(Spanner { arcs: kept.out, stretch, clusters: Vec::new(), relaxations })
+    Ok(Spanner { arcs: kept.out, stretch, provable: stretch, clusters: Vec::new(), relaxations })
 }
 
 const DIRECTIONS: [Direction; 2] = [Direction::Out, Direction::In];

@@ -7,17 +7,21 @@
 //! Source: Zhu, Han, Lam, *A fast algorithm for source-wise round-trip spanners* (Theoretical Computer Science, 2021).
 
 pub mod ball;
+pub mod calibrate;
 pub mod certified;
 pub mod check;
 pub mod exact_cover;
 pub mod greedy;
 pub mod preserver;
+pub mod prune;
 pub mod route;
 
+pub use calibrate::calibrate;
 pub use certified::certified;
 pub use exact_cover::exact_cover;
 pub use greedy::greedy;
 pub use preserver::preserver;
+pub use prune::prune;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +34,8 @@ pub struct Spanner {
     pub arcs: ArcSet,
     /// The stretch that holds for every pair: with certainty, or in mode `paper` with high probability.
     pub stretch: f64,
+    /// The stretch that the clusters prove to whoever checks them; never below `stretch`.
+    pub provable: f64,
     /// The clusters of which H is made.
     pub clusters: Vec<Cluster>,
     /// How many arcs all searches looked at.
@@ -65,7 +71,7 @@ pub struct Certificate {
 impl Spanner {
     /// What its clusters prove for `sources`.
     pub fn certificate(&self, sources: &[u32]) -> Certificate {
-        let (stretch, clusters) = (self.stretch, self.clusters.clone());
+        let (stretch, clusters) = (self.provable, self.clusters.clone());
         Certificate { stretch, ratio: certified::RATIO, sources: sources.to_vec(), clusters }
     }
 }

@@ -28,7 +28,7 @@ pub fn preserver(graph: &Digraph, sources: &[u32]) -> Result<Spanner, Error> {
         kept.union(&arcs);
         relaxations += looked_at;
     }
-    Ok(Spanner { arcs: ordered.restore(&kept, graph), stretch: 1.0, clusters: Vec::new(), relaxations })
+    Ok(Spanner { arcs: ordered.restore(&kept, graph), stretch: 1.0, provable: 1.0, clusters: Vec::new(), relaxations })
 }
 
 /// The trees of some sources, each within its component, and how many arcs were looked at.
