@@ -6,6 +6,7 @@
 //! | `dimacs.rs`, `edge_list.rs`, `metis.rs`, `matrix_market.rs` | a format each, read and written |
 //! | [`temporal`] | edges that come and go |
 //! | [`coordinates`] | where vertices lie: `.co` files |
+//! | `part.rs` | a thinned graph, read beside the graph that it is part of |
 //! | [`lines`] | lines of a plain or packed file, numbered and bounded |
 //! | `decimal.rs` | lengths: read fast, made whole where that is exact, written as they were |
 //! | `ids.rs`, `listing.rs` | what readers gather: ids as vertices, and the arcs |
@@ -16,7 +17,7 @@
 //! were read.
 
 pub mod coordinates;
-mod decimal;
+pub(crate) mod decimal;
 mod dimacs;
 mod edge_list;
 mod fault;
@@ -26,6 +27,7 @@ pub mod lines;
 mod listing;
 mod matrix_market;
 mod metis;
+mod part;
 pub mod temporal;
 
 use std::collections::HashMap;
@@ -196,9 +198,19 @@ impl GraphFile {
         Lookup { first: self.first_id.into(), vertices: self.graph.vertices() as u64, labelled }
     }
 
+    /// A length of `graph`, or a sum of such, in the unit of the file.
+    pub fn in_file(&self, length: f64) -> f64 {
+        length / 10f64.powi(self.decimals() as i32) // rounds once; times the unit would round twice
+    }
+
+    /// How many decimals lengths of the file have that are whole in `graph`.
+    pub(crate) fn decimals(&self) -> u32 {
+        decimal::digits_of(self.unit)
+    }
+
     /// Whether any length is not 1.
     pub fn is_weighted(&self) -> bool {
-        let one = 10f64.powi(decimal::digits_of(self.unit) as i32);
+        let one = 10f64.powi(self.decimals() as i32);
         self.graph.list().any(|arc| arc.length != one)
     }
 

@@ -7,16 +7,20 @@
 //! Source: Zhu, Han, Lam, *A fast algorithm for source-wise round-trip spanners* (Theoretical Computer Science, 2021).
 
 pub mod ball;
+pub mod certificate;
 pub mod certified;
 pub mod check;
 pub mod exact_cover;
 pub mod greedy;
+pub mod hierarchy;
 pub mod preserver;
 pub mod route;
+pub mod verdict;
 
 pub use certified::certified;
 pub use exact_cover::exact_cover;
 pub use greedy::greedy;
+pub use hierarchy::hierarchy;
 pub use preserver::preserver;
 
 use serde::{Deserialize, Serialize};
