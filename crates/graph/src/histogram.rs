@@ -51,7 +51,7 @@ fn draw(
         .x_desc("stretch: round trip in H / round trip in G")
         .y_desc("pairs")
         .x_label_formatter(&|x| format!("{x:.1}"))
-        .y_label_formatter(&|&y| if y < 1e6 { format!("{y:.0}") } else { format!("{y:.0e}") })
+        .y_label_formatter(&|&y| if y < 1e4 { format!("{y:.0}") } else { format!("{y:.0e}") })
         .draw()?;
     let bars = measured.histogram.iter().enumerate().filter(|(_, count)| **count > 0);
     chart.draw_series(

@@ -1,8 +1,8 @@
 //! A graph and what is kept of it, as a map: G light, H dark, sources as dots.
 //!
 //! Arcs there and back are one line, thin where H keeps one of them. Lines that fall on the same pixels are drawn once
-//! and strung together, so that the file grows with what can be seen, not with the graph; of a graph with still more
-//! lines, places are merged until there are few enough.
+//! and strung together, so that the file grows with what can be seen, not with the graph. Of still more lines, one stands
+//! for all that run between the same two squares of a grid, as coarse as need be.
 
 use std::collections::HashMap;
 
@@ -16,13 +16,14 @@ use crate::{Digraph, Error};
 const SIDE: f64 = 1600.0;
 const MARGIN: i32 = 36;
 /// Above the map: what it shows.
-const HEAD: i32 = 44;
+const HEAD: i32 = 60;
 /// Most lines of one layer.
-const MOST: usize = 120_000;
+const MOST: usize = 150_000;
 
-const GRAPH: RGBColor = RGBColor(203, 211, 220);
+const GRAPH: RGBColor = RGBColor(178, 188, 199);
 const KEPT: RGBColor = RGBColor(20, 84, 136);
 const SOURCE: RGBColor = RGBColor(214, 82, 18);
+const INK: RGBColor = RGBColor(40, 48, 56);
 
 type Drawn<T> = Result<T, Box<dyn std::error::Error>>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -64,8 +65,29 @@ fn draw(file: &GraphFile, kept: &Digraph, sources: &[u32], title: &str, map: &Ma
         area.draw(&Circle::new(at, radius + 1, WHITE.filled()))?;
         area.draw(&Circle::new(at, radius, SOURCE.filled()))?;
     }
-    area.draw(&Text::new(title.to_owned(), (MARGIN, 16), ("sans-serif", 22).into_font().color(&RGBColor(40, 48, 56))))?;
+    area.draw(&Text::new(title.to_owned(), (MARGIN, 28), ("sans-serif", 30).into_font().color(&INK)))?;
+    legend(&area, width)?;
     area.present()?;
+    Ok(())
+}
+
+/// What the lines and dots mean, at the upper right.
+fn legend(area: &Area, width: i32) -> Drawn<()> {
+    const COLUMN: i32 = 130;
+    let entries = [("dropped", GRAPH, 2), ("kept one way", KEPT, 1), ("both ways", KEPT, 3), ("source", SOURCE, 0)];
+    let mut x = width - MARGIN - entries.len() as i32 * COLUMN;
+    if x < width / 3 {
+        return Ok(()); // the title stands there
+    }
+    for (name, color, stroke) in entries {
+        if stroke > 0 {
+            area.draw(&PathElement::new([(x, 44), (x + 22, 44)], color.stroke_width(stroke)))?;
+        } else {
+            area.draw(&Circle::new((x + 12, 44), 6, color.filled()))?;
+        }
+        area.draw(&Text::new(name, (x + 28, 36), ("sans-serif", 17).into_font().color(&INK)))?;
+        x += COLUMN;
+    }
     Ok(())
 }
 
@@ -122,20 +144,23 @@ impl Layer {
         }
     }
 
-    /// With all places moved to a grid of `grain` pixels.
+    /// With one line between any two squares of `grain` pixels.
     fn grained(graph: &Digraph, map: &Map, grain: i32) -> Self {
-        let place = |vertex| {
-            let (x, y) = map.place(vertex);
-            (x / grain * grain, y / grain * grain)
-        };
+        let square = |(x, y): Place| (x / grain, y / grain);
         let line = |arc: crate::Arc| {
-            let (from, to) = (place(arc.from), place(arc.to));
-            ((from.min(to), from.max(to)), from < to)
+            let (from, to) = (map.place(arc.from), map.place(arc.to));
+            let (line, forth) = ((from.min(to), from.max(to)), from < to);
+            let ends = (square(line.0), square(line.1));
+            (ends.0.min(ends.1), ends.0.max(ends.1), line, forth)
         };
-        let mut ways: Vec<_> = graph.list().map(line).filter(|((from, to), _)| from != to).collect();
+        let mut ways: Vec<_> = graph.list().map(line).filter(|(from, to, ..)| from != to).collect();
         ways.sort_unstable();
-        ways.dedup();
-        let lines = ways.chunk_by(|a, b| a.0 == b.0).map(|ways| (ways[0].0, ways.len() == 2)).collect();
+        let both = |ways: &[(Place, Place, Line, bool)]| {
+            ways.iter().any(|way| (way.2, way.3) == (ways[0].2, true) && !ways[0].3)
+        };
+        let lines = ways.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).map(|ways| (ways[0].2, both(ways)));
+        let mut lines: Vec<_> = lines.collect();
+        lines.sort_unstable();
         Self { lines }
     }
 
@@ -197,12 +222,12 @@ mod tests {
         let text = svg(&file, &Digraph::from_arcs(4, kept).unwrap().0, &[2], "a square").unwrap();
         let with = |what: &str| text.lines().filter(|line| line.contains(what)).count();
         // The top and the left side, strung together; the side that is kept both ways; the one kept one way; the dot.
-        assert_eq!((with("stroke=\"#CBD3DC\""), with("stroke=\"#145488\"")), (1, 2));
+        assert_eq!((with("stroke=\"#B2BCC7\""), with("stroke=\"#145488\"")), (1 + 1, 2 + 2)); // and the legend
         assert!(
-            text.contains("points=\"36,844 1636,844 \"") && text.contains("points=\"1636,44 1636,844 \""),
+            text.contains("points=\"36,860 1636,860 \"") && text.contains("points=\"1636,60 1636,860 \""),
             "{text}"
         );
-        assert_eq!((with("<circle"), with("fill=\"#D65212\"")), (2, 1));
+        assert_eq!((with("<circle"), with("fill=\"#D65212\"")), (2 + 1, 1 + 1));
         assert!(text.contains("a square"));
     }
 

@@ -86,7 +86,7 @@ pub struct ReadOptions {
 pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<GraphFile, Error> {
     let path = path.as_ref();
     let format = options.format_of(path)?;
-    let mut file = from_lines(&mut Lines::open(path, longest_line(format))?, path, format, options)?;
+    let mut file = from_lines(&mut Lines::open(path, longest_line(format))?, path, format, options, 0)?;
     let beside = coordinates::beside(path);
     let coordinates = options.coordinates.clone().or_else(|| beside.exists().then_some(beside));
     file.coordinates = coordinates.map(|path| coordinates::read(&mut Lines::open(path, SHORT)?, &file)).transpose()?;
@@ -100,7 +100,7 @@ pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<GraphFile, 
 pub fn from_bytes(name: impl AsRef<Path>, bytes: Vec<u8>, options: &ReadOptions) -> Result<GraphFile, Error> {
     let name = name.as_ref();
     let format = options.format_of(name)?;
-    from_lines(&mut Lines::from_bytes(name, bytes, longest_line(format))?, name, format, options)
+    from_lines(&mut Lines::from_bytes(name, bytes, longest_line(format))?, name, format, options, 0)
 }
 
 impl ReadOptions {
@@ -120,7 +120,14 @@ fn longest_line(format: Format) -> usize {
     if format == Format::Metis { LONG } else { SHORT }
 }
 
-fn from_lines(lines: &mut Lines, path: &Path, format: Format, options: &ReadOptions) -> Result<GraphFile, Error> {
+/// `expected` vertices are held without an arc for most of them; more would be a trap.
+fn from_lines(
+    lines: &mut Lines,
+    path: &Path,
+    format: Format,
+    options: &ReadOptions,
+    expected: usize,
+) -> Result<GraphFile, Error> {
     let listing = match format {
         Format::EdgeList if options.temporal => temporal::listing(lines, options.relabel),
         Format::EdgeList => edge_list::read(lines, options.relabel),
@@ -129,7 +136,9 @@ fn from_lines(lines: &mut Lines, path: &Path, format: Format, options: &ReadOpti
         Format::MatrixMarket => matrix_market::read(lines, options.relabel),
     }?;
     let Listing { mut arcs, ids, decimals, undirected, zero_based, header, .. } = listing;
-    ids.check_density(lines.number()).map_err(|fault| lines.fault(header, fault))?;
+    if ids.vertices() > expected as u64 {
+        ids.check_density(lines.number()).map_err(|fault| lines.fault(header, fault))?;
+    }
     let vertices = ids.vertices() as usize;
     let unit = decimals.scale(vertices, &mut arcs);
     let (graph, dropped) = Digraph::from_arcs(vertices, arcs).map_err(|error| match error {

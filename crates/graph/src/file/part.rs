@@ -20,7 +20,7 @@ impl GraphFile {
         let path = path.as_ref();
         let format = Format::of(path).unwrap_or(self.format);
         let mut lines = Lines::open(path, longest_line(format))?;
-        let part = from_lines(&mut lines, path, format, &ReadOptions::default())?;
+        let part = from_lines(&mut lines, path, format, &ReadOptions::default(), self.graph.vertices())?;
         let mut kept = ArcSet::none(&self.graph);
         for arc in part.graph.list() {
             let number = self.number_of(&part, arc).ok_or_else(|| Error::NotAPart {
@@ -105,6 +105,16 @@ mod tests {
         let whole = graph("g.gr", "p sp 2 2\na 1 2 9000000000000000.5\na 2 1 0.1\n");
         assert_eq!(whole.unit, 1.0);
         assert_eq!(part(&whole, "h.gr", "p sp 2 1\na 2 1 0.1\n"), Ok(vec![Arc::from((1, 0, 0.1))]));
+    }
+
+    #[test]
+    fn a_part_may_leave_most_vertices_without_arcs() {
+        let n = 1_100_000;
+        let ring = (0..n).map(|v| Arc { from: v, to: (v + 1) % n, length: 1.0 }).collect();
+        let whole = GraphFile::new(Digraph::from_arcs(n as usize, ring).unwrap().0, Format::Dimacs);
+        assert_eq!(part(&whole, "h.gr", "p sp 1100000 1\na 1 2 1\n").map(|arcs| arcs.len()), Ok(1));
+        let error = part(&whole, "h.gr", "p sp 1200000 1\na 1 2 1\n").unwrap_err();
+        assert!(error.contains("refused"), "{error}");
     }
 
     #[test]

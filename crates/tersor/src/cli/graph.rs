@@ -169,13 +169,16 @@ fn is_same(a: &Path, b: &Path) -> bool {
 
 /// A length or a stretch as a person reads it: whole, or four digits after the point.
 fn decimal(value: f64) -> String {
-    if value.is_infinite() {
-        "without end".into()
-    } else if value.fract() == 0.0 && value < 1e15 {
-        super::quantity::thousands(value as u64)
-    } else {
-        format!("{value:.4}").trim_end_matches('0').trim_end_matches('.').to_owned()
+    if !value.is_finite() {
+        return "without end".into();
     }
+    if value >= 1e15 {
+        return format!("{value:.4e}");
+    }
+    let digits = format!("{value:.4}");
+    let (whole, fraction) = digits.split_once('.').unwrap_or((&digits, ""));
+    let whole = super::quantity::thousands(whole.parse().unwrap_or(0));
+    format!("{whole}.{fraction}").trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Text under a name, the names in a column.

@@ -197,9 +197,6 @@ impl Spanning {
         if self.method == Paper && self.k == Some(1) {
             bail!(BadUsage("the method paper needs a --k of at least 2".into()));
         }
-        if self.sources.sources.is_some() && self.sources.sample.is_some() {
-            bail!(BadUsage("--sources lists the sources and --sample draws them; choose one".into()));
-        }
         if let Some(out) = &self.out
             && Format::of(out)? == Format::Metis
         {
@@ -277,8 +274,9 @@ impl Method {
     }
 }
 
-/// Scales and sources listed in the table; `--json` lists all.
+/// Scales listed in the table, and sources; `--json` lists all.
 const LISTED: usize = 40;
+const SOURCES_LISTED: usize = 12;
 
 fn told(spanned: &Spanned) -> String {
     let count = |count: usize| thousands(count as u64);
@@ -291,8 +289,8 @@ fn told(spanned: &Spanned) -> String {
     }
     line(&mut text, "sources", &count(spanned.sources));
     if let Some(ids) = &spanned.source_ids {
-        let listed: Vec<_> = ids.iter().take(LISTED).map(u64::to_string).collect();
-        let more = if ids.len() > LISTED { ", …" } else { "" };
+        let listed: Vec<_> = ids.iter().take(SOURCES_LISTED).map(u64::to_string).collect();
+        let more = if ids.len() > SOURCES_LISTED { ", …" } else { "" };
         line(&mut text, "", &format!("drawn with seed {}: {}{more}", spanned.seed, listed.join(", ")));
     }
     let promise = if spanned.method == "paper" { "with high probability" } else { "certain" };
