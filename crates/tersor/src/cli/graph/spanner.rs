@@ -197,10 +197,17 @@ impl Spanning {
         if self.method == Paper && self.k == Some(1) {
             bail!(BadUsage("the method paper needs a --k of at least 2".into()));
         }
-        if let Some(out) = &self.out
-            && Format::of(out)? == Format::Metis
-        {
-            bail!("{}: METIS holds undirected graphs, and H is directed; write .gr, .txt or .mtx", out.display());
+        if let Some(out) = &self.out {
+            let file = out.display();
+            match Format::of(out) {
+                Ok(Format::Metis) => {
+                    bail!("{file}: METIS holds undirected graphs, and H is directed; write .gr, .txt or .mtx")
+                }
+                Ok(_) => {}
+                Err(_) => {
+                    bail!("{file}: the name tells no format; let it end in .gr, .txt or .mtx, with .gz or without")
+                }
+            }
         }
         let inputs: Vec<_> = [Some(&self.input.file), self.sources.sources.as_ref()].into_iter().flatten().collect();
         let inputs: Vec<_> = inputs.iter().map(|input| input.as_path()).collect();
