@@ -52,12 +52,17 @@ fn draw(file: &GraphFile, kept: &Digraph, sources: &[u32], title: &str, map: &Ma
     let [one_way, both_ways] = [false, true]
         .map(|both| dark.lines.iter().filter(|line| line.1 == both).map(|line| line.0).collect::<Vec<_>>());
     strokes(&area, &beneath, GRAPH.stroke_width(1))?;
-    strokes(&area, &one_way, KEPT.stroke_width(1))?;
-    strokes(&area, &both_ways, KEPT.stroke_width(if dark.lines.len() < 60_000 { 2 } else { 1 }))?;
+    let [thin, thick] = match dark.lines.len() {
+        0..=2_000 => [2, 4],
+        2_001..=60_000 => [1, 2],
+        _ => [1, 1],
+    };
+    strokes(&area, &one_way, KEPT.stroke_width(thin))?;
+    strokes(&area, &both_ways, KEPT.stroke_width(thick))?;
     let radius = match sources.len() {
-        ..=30 => 7,
-        ..=300 => 5,
-        ..=3000 => 3,
+        0..=30 => 7,
+        31..=300 => 5,
+        301..=3_000 => 3,
         _ => 2,
     };
     for &source in sources {
@@ -71,22 +76,18 @@ fn draw(file: &GraphFile, kept: &Digraph, sources: &[u32], title: &str, map: &Ma
     Ok(())
 }
 
-/// What the lines and dots mean, at the upper right.
+/// What the lines mean, at the upper right; the title speaks of the dots.
 fn legend(area: &Area, width: i32) -> Drawn<()> {
-    const COLUMN: i32 = 130;
-    let entries = [("dropped", GRAPH, 2), ("kept one way", KEPT, 1), ("both ways", KEPT, 3), ("source", SOURCE, 0)];
-    let mut x = width - MARGIN - entries.len() as i32 * COLUMN;
-    if x < width / 3 {
+    const COLUMN: i32 = 150;
+    let entries = [("the graph", GRAPH, 2), ("kept one way", KEPT, 1), ("both ways", KEPT, 3)];
+    let left = width - MARGIN - entries.len() as i32 * COLUMN;
+    if left < width / 2 {
         return Ok(()); // the title stands there
     }
-    for (name, color, stroke) in entries {
-        if stroke > 0 {
-            area.draw(&PathElement::new([(x, 44), (x + 22, 44)], color.stroke_width(stroke)))?;
-        } else {
-            area.draw(&Circle::new((x + 12, 44), 6, color.filled()))?;
-        }
-        area.draw(&Text::new(name, (x + 28, 36), ("sans-serif", 17).into_font().color(&INK)))?;
-        x += COLUMN;
+    for ((name, color, stroke), at) in entries.into_iter().zip(0..) {
+        let x = left + at * COLUMN;
+        area.draw(&PathElement::new([(x, 46), (x + 22, 46)], color.stroke_width(stroke)))?;
+        area.draw(&Text::new(name, (x + 30, 36), ("sans-serif", 19).into_font().color(&INK)))?;
     }
     Ok(())
 }
@@ -224,10 +225,10 @@ mod tests {
         // The top and the left side, strung together; the side that is kept both ways; the one kept one way; the dot.
         assert_eq!((with("stroke=\"#B2BCC7\""), with("stroke=\"#145488\"")), (1 + 1, 2 + 2)); // and the legend
         assert!(
-            text.contains("points=\"36,860 1636,860 \"") && text.contains("points=\"1636,60 1636,860 \""),
+            text.contains("points=\"36,896 1636,896 \"") && text.contains("points=\"1636,96 1636,896 \""),
             "{text}"
         );
-        assert_eq!((with("<circle"), with("fill=\"#D65212\"")), (2 + 1, 1 + 1));
+        assert_eq!((with("<circle"), with("fill=\"#D65212\"")), (2, 1));
         assert!(text.contains("a square"));
     }
 

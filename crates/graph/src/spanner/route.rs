@@ -54,9 +54,9 @@ mod tests {
         let arcs = (0..5).map(|v| Arc { from: v, to: (v + 1) % 5, length: 2.0 }).collect();
         let (ring, _) = Digraph::from_arcs(6, arcs).unwrap();
         let trip = route(&ring, 1, 3).unwrap();
+        assert_eq!(trip.arcs(&ring).len(), 5);
         assert_eq!((trip.there, trip.back), (vec![1, 2, 3], vec![3, 4, 0, 1]));
         assert_eq!((trip.length_there, trip.length_back), (4.0, 6.0));
-        assert_eq!(trip.arcs(&ring).len(), 5);
         assert_eq!(route(&ring, 0, 5), None);
         assert_eq!(route(&ring, 2, 2).unwrap().there, [2]);
     }
