@@ -117,4 +117,30 @@ pub enum Error {
         /// How many vertices there are.
         vertices: usize,
     },
+    /// An arc in a file of a thinned graph that is none of the graph's.
+    #[error("{}: arc {from} -> {to} of length {length}: the graph has no such arc", file.display())]
+    NotAPart {
+        /// The file of the thinned graph.
+        file: PathBuf,
+        /// The arc's tail, by its id.
+        from: u64,
+        /// Its head.
+        to: u64,
+        /// Its length, in the file's unit.
+        length: f64,
+    },
+    /// A file that is no certificate of this graph.
+    #[error("{}: {fault}", file.display())]
+    Certificate {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// A map without places.
+    #[error("there are no coordinates to draw by; put a .co beside the graph, or name one with --coordinates")]
+    NoCoordinates,
+    /// A picture that cannot be drawn.
+    #[error("the picture cannot be drawn: {0}")]
+    Drawing(String),
 }

@@ -23,7 +23,9 @@
 //! | [`stats`] | what a graph is: size, components, degrees, lengths |
 //! | [`file`] | graph files: DIMACS, edge lists, METIS, Matrix Market, temporal lists |
 //! | [`components`] | strongly connected components |
+//! | [`histogram`] | how often each stretch occurs, drawn |
 //! | [`order`] | neighbours near each other in memory |
+//! | [`picture`] | a graph and what is kept of it, as a map |
 //! | [`search`] | bounded shortest paths |
 //! | [`spanner`] | the thinned graph with its certificate |
 //! | [`verify`] | the true stretch, measured pair by pair |
@@ -33,7 +35,9 @@ pub mod digraph;
 mod error;
 pub mod file;
 pub mod generate;
+pub mod histogram;
 pub mod order;
+pub mod picture;
 pub mod search;
 pub mod sources;
 pub mod spanner;

@@ -66,15 +66,35 @@ pub fn sample(graph: &Digraph, count: usize, seed: u64) -> Result<Vec<u32>, Erro
     if pool.len() < count {
         pool = all().collect();
     }
+    Ok(drawn(pool, count, seed))
+}
+
+/// `count` of `sources`, ascending; all of them if they are no more.
+pub fn some_of(sources: &[u32], count: usize, seed: u64) -> Vec<u32> {
+    drawn(sources.to_vec(), count.min(sources.len()), seed)
+}
+
+/// Writes a sources file: one id a line, as in the graph's file.
+///
+/// # Errors
+/// [`Error::Data`] if `path` cannot be written.
+pub fn write(path: impl AsRef<Path>, sources: &[u32], graph: &GraphFile) -> Result<(), Error> {
+    tersor_data::atomic::write(path, |out| {
+        sources.iter().try_for_each(|&source| writeln!(out, "{}", graph.id(source)))
+    })?;
+    Ok(())
+}
+
+/// The first `count` of a shuffled `pool`, ascending.
+fn drawn(mut pool: Vec<u32>, count: usize, seed: u64) -> Vec<u32> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     for drawn in 0..count {
         let other = random.random_range(drawn..pool.len());
         pool.swap(drawn, other);
     }
-    let mut sources = pool;
-    sources.truncate(count);
-    sources.sort_unstable();
-    Ok(sources)
+    pool.truncate(count);
+    pool.sort_unstable();
+    pool
 }
 
 #[cfg(test)]
@@ -113,6 +133,8 @@ mod tests {
         assert_eq!(sample(&graph, 5, 1).unwrap(), [0, 1, 2, 3, 4]);
         assert_eq!(sample(&graph, 6, 1).unwrap(), [0, 1, 2, 3, 4, 5]);
         assert_eq!(sample(&graph, 2, 5).unwrap(), sample(&graph, 2, 5).unwrap());
+        assert_eq!(some_of(&[5, 1, 3], 9, 1), [1, 3, 5]);
+        assert_eq!(some_of(&[1, 3, 5, 7], 2, 1).len(), 2);
         for wrong in [0, 7] {
             assert!(sample(&graph, wrong, 1).unwrap_err().to_string().contains("6 vertices"));
         }

@@ -19,6 +19,8 @@ pub struct Measured {
     pub pairs: u64,
     /// Pairs whose round trip in H is longer than allowed: above the stretch asked for, or without end if none was.
     pub violations: u64,
+    /// Pairs that have no round trip in H at all.
+    pub unreachable: u64,
     /// The largest stretch; infinite if H lacks a round trip that G has.
     pub max: f64,
     /// The mean stretch, over pairs at a positive distance.
@@ -94,6 +96,7 @@ fn from(graph: &Digraph, spanner: &Digraph, source: u32, allowed: f64) -> Measur
         let stretch = if in_spanner == round_trip { 1.0 } else { in_spanner / round_trip };
         measured.pairs += 1;
         measured.violations += u64::from(stretch > allowed);
+        measured.unreachable += u64::from(in_spanner.is_infinite());
         measured.mean += stretch;
         measured.sum_rt += round_trip;
         measured.max_rt = measured.max_rt.max(round_trip);
@@ -133,6 +136,7 @@ impl Measured {
         Self {
             pairs: 0,
             violations: 0,
+            unreachable: 0,
             max: 1.0,
             mean: 0.0,
             quantiles: [1.0; 4],
@@ -149,6 +153,7 @@ impl Measured {
         }
         self.pairs += other.pairs;
         self.violations += other.violations;
+        self.unreachable += other.unreachable;
         self.mean += other.mean;
         self.sum_rt += other.sum_rt;
         self.max_rt = self.max_rt.max(other.max_rt);
@@ -194,6 +199,7 @@ mod tests {
         let whole = graph(&[(0, 1, 1.0), (1, 0, 1.0), (2, 3, 0.0), (3, 2, 0.0)]);
         let measured = measure(&whole, &graph(&[(0, 1, 1.0)]), &[0, 2], None).unwrap();
         assert_eq!((measured.pairs, measured.violations, measured.max), (2, 2, f64::INFINITY));
+        assert_eq!(measured.unreachable, 2);
         let measured = measure(&whole, &whole, &[0, 2], Some(1.0)).unwrap();
         assert_eq!((measured.violations, measured.max, measured.mean), (0, 1.0, 1.0));
     }

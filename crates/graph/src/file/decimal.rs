@@ -117,6 +117,28 @@ pub fn push_length(text: &mut Vec<u8>, length: f64, digits: u32) {
     }
 }
 
+/// Appends `number` · 10^-`digits`, with the digits of `number` itself: [`shifted`] gives the same bits again.
+pub fn push_shifted(text: &mut String, number: f64, digits: u32) {
+    let scientific = format!("{number:e}"); // the shortest that is read as the same bits
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let point = exponent.parse::<i64>().unwrap_or(0) - i64::from(digits) + 1;
+    let figures: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    match usize::try_from(point) {
+        _ if number == 0.0 => text.push('0'),
+        Ok(point @ 1..=21) if point >= figures.len() => *text += &format!("{figures:0<point$}"),
+        Ok(point @ 1..=21) => *text += &format!("{}.{}", &figures[..point], &figures[point..]),
+        _ if (-5..=0).contains(&point) => *text += &format!("0.{}{figures}", "0".repeat(point.unsigned_abs() as usize)),
+        _ => *text += &format!("{mantissa}e{}", point - 1),
+    }
+}
+
+/// A field as a number, times 10^`digits`; `None` if it is none.
+pub fn shifted(word: &str, digits: u32) -> Option<f64> {
+    let (mantissa, exponent) = word.split_once(['e', 'E']).unwrap_or((word, "0"));
+    let exponent = exponent.parse::<i32>().ok()?.checked_add_unsigned(digits)?;
+    format!("{mantissa}e{exponent}").parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -156,6 +178,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn shifted_numbers_read_well() {
+        let text = |number: f64, digits: u32| {
+            let mut text = String::new();
+            push_shifted(&mut text, number, digits);
+            text
+        };
+        let written = [text(2713.6, 0), text(2713.6, 3), text(25.0, 2), text(1200.0, 1), text(7.0, 7), text(0.0, 3)];
+        assert_eq!(written, ["2713.6", "2.7136", "0.25", "120", "7e-7", "0"]);
+        assert_eq!(text(1e30, 0), "1e30");
+        for wrong in ["", "x", "1e99999999999", "\"1\"", "null", "[1]"] {
+            assert_eq!(shifted(wrong, 0), None, "{wrong}");
+        }
+        assert_eq!(shifted("1e999", 0), Some(f64::INFINITY));
+    }
+
     proptest! {
         #[test]
         fn what_is_written_reads_the_same(wholes in prop::collection::vec(0u64..1 << 45, 1..20), digits in 0u32..6) {
@@ -169,6 +207,17 @@ mod tests {
             let power = 10u64.pow(digits - digits_of(unit)); // all may end in zeros
             for (arc, whole) in arcs.iter().zip(wholes) {
                 prop_assert_eq!(arc.length as u64 * power, whole);
+            }
+        }
+
+        #[test]
+        fn a_shifted_number_is_read_to_the_bit(number in 0.0f64..1e300, small in 0.0f64..1e6, digits in 0u32..=22) {
+            for number in [number, small, number.trunc(), small.trunc(), 0.0] {
+                let mut text = String::new();
+                push_shifted(&mut text, number, digits);
+                prop_assert_eq!(shifted(&text, digits), Some(number), "{}", text);
+                let told: f64 = text.parse().unwrap();
+                prop_assert!((told - number / 10f64.powi(digits as i32)).abs() <= told * 1e-15);
             }
         }
 

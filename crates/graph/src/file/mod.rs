@@ -6,6 +6,7 @@
 //! | `dimacs.rs`, `edge_list.rs`, `metis.rs`, `matrix_market.rs` | a format each, read and written |
 //! | [`temporal`] | edges that come and go |
 //! | [`coordinates`] | where vertices lie: `.co` files |
+//! | `part.rs` | a thinned graph, read beside the graph that it is part of |
 //! | [`lines`] | lines of a plain or packed file, numbered and bounded |
 //! | `decimal.rs` | lengths: read fast, made whole where that is exact, written as they were |
 //! | `ids.rs`, `listing.rs` | what readers gather: ids as vertices, and the arcs |
@@ -16,7 +17,7 @@
 //! were read.
 
 pub mod coordinates;
-mod decimal;
+pub(crate) mod decimal;
 mod dimacs;
 mod edge_list;
 mod fault;
@@ -26,6 +27,7 @@ pub mod lines;
 mod listing;
 mod matrix_market;
 mod metis;
+mod part;
 pub mod temporal;
 
 use std::collections::HashMap;
@@ -84,7 +86,7 @@ pub struct ReadOptions {
 pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<GraphFile, Error> {
     let path = path.as_ref();
     let format = options.format_of(path)?;
-    let mut file = from_lines(&mut Lines::open(path, longest_line(format))?, path, format, options)?;
+    let mut file = from_lines(&mut Lines::open(path, longest_line(format))?, path, format, options, 0)?;
     let beside = coordinates::beside(path);
     let coordinates = options.coordinates.clone().or_else(|| beside.exists().then_some(beside));
     file.coordinates = coordinates.map(|path| coordinates::read(&mut Lines::open(path, SHORT)?, &file)).transpose()?;
@@ -98,7 +100,7 @@ pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<GraphFile, 
 pub fn from_bytes(name: impl AsRef<Path>, bytes: Vec<u8>, options: &ReadOptions) -> Result<GraphFile, Error> {
     let name = name.as_ref();
     let format = options.format_of(name)?;
-    from_lines(&mut Lines::from_bytes(name, bytes, longest_line(format))?, name, format, options)
+    from_lines(&mut Lines::from_bytes(name, bytes, longest_line(format))?, name, format, options, 0)
 }
 
 impl ReadOptions {
@@ -118,7 +120,14 @@ fn longest_line(format: Format) -> usize {
     if format == Format::Metis { LONG } else { SHORT }
 }
 
-fn from_lines(lines: &mut Lines, path: &Path, format: Format, options: &ReadOptions) -> Result<GraphFile, Error> {
+/// `expected` vertices are held without an arc for most of them; more would be a trap.
+fn from_lines(
+    lines: &mut Lines,
+    path: &Path,
+    format: Format,
+    options: &ReadOptions,
+    expected: usize,
+) -> Result<GraphFile, Error> {
     let listing = match format {
         Format::EdgeList if options.temporal => temporal::listing(lines, options.relabel),
         Format::EdgeList => edge_list::read(lines, options.relabel),
@@ -127,7 +136,9 @@ fn from_lines(lines: &mut Lines, path: &Path, format: Format, options: &ReadOpti
         Format::MatrixMarket => matrix_market::read(lines, options.relabel),
     }?;
     let Listing { mut arcs, ids, decimals, undirected, zero_based, header, .. } = listing;
-    ids.check_density(lines.number()).map_err(|fault| lines.fault(header, fault))?;
+    if ids.vertices() > expected as u64 {
+        ids.check_density(lines.number()).map_err(|fault| lines.fault(header, fault))?;
+    }
     let vertices = ids.vertices() as usize;
     let unit = decimals.scale(vertices, &mut arcs);
     let (graph, dropped) = Digraph::from_arcs(vertices, arcs).map_err(|error| match error {
@@ -196,9 +207,19 @@ impl GraphFile {
         Lookup { first: self.first_id.into(), vertices: self.graph.vertices() as u64, labelled }
     }
 
+    /// A length of `graph`, or a sum of such, in the unit of the file.
+    pub fn in_file(&self, length: f64) -> f64 {
+        length / 10f64.powi(self.decimals() as i32) // rounds once; times the unit would round twice
+    }
+
+    /// How many decimals lengths of the file have that are whole in `graph`.
+    pub(crate) fn decimals(&self) -> u32 {
+        decimal::digits_of(self.unit)
+    }
+
     /// Whether any length is not 1.
     pub fn is_weighted(&self) -> bool {
-        let one = 10f64.powi(decimal::digits_of(self.unit) as i32);
+        let one = 10f64.powi(self.decimals() as i32);
         self.graph.list().any(|arc| arc.length != one)
     }
 

@@ -8,6 +8,7 @@
 //! Derived from *A fast algorithm for source-wise round-trip spanners*: its clusters are carved one by one, where that is
 //! cheap, instead of drawn, so that the covering needs no repetition and the constant is the user's.
 
+use std::str::FromStr;
 use std::sync::Mutex;
 
 use rand::SeedableRng;
@@ -45,6 +46,18 @@ pub enum Effort {
     /// well, and for small inputs (sources times arcs up to 10^8) clusters that serve their centre alone; the one
     /// with the fewest arcs is the result.
     Small,
+}
+
+impl FromStr for Effort {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "fast" => Ok(Self::Fast),
+            "small" => Ok(Self::Small),
+            _ => Err("known: fast, small".into()),
+        }
+    }
 }
 
 /// The spanner of `graph` for `sources`, its stretch certain.

@@ -8,18 +8,22 @@
 
 pub mod ball;
 pub mod calibrate;
+pub mod certificate;
 pub mod certified;
 pub mod check;
 pub mod exact_cover;
 pub mod greedy;
+pub mod hierarchy;
 pub mod preserver;
 pub mod prune;
 pub mod route;
+pub mod verdict;
 
 pub use calibrate::calibrate;
 pub use certified::certified;
 pub use exact_cover::exact_cover;
 pub use greedy::greedy;
+pub use hierarchy::hierarchy;
 pub use preserver::preserver;
 pub use prune::prune;
 

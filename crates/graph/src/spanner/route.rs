@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::digraph::{Digraph, Direction};
+use crate::digraph::{ArcSet, Digraph, Direction};
 use crate::search::{Search, Whole};
 
 /// A walk from u to v and back.
@@ -16,6 +16,19 @@ pub struct Route {
     pub length_there: f64,
     /// The length back.
     pub length_back: f64,
+}
+
+impl Route {
+    /// The arcs of `graph` on the way there and back.
+    pub fn arcs(&self, graph: &Digraph) -> ArcSet {
+        let mut arcs = ArcSet::none(graph);
+        for step in self.there.windows(2).chain(self.back.windows(2)) {
+            if let Some(position) = graph.position(Direction::Out, step[0], step[1]) {
+                arcs.insert(graph.number(Direction::Out, position));
+            }
+        }
+        arcs
+    }
 }
 
 /// A shortest round trip from `u` to `v` in `graph`, or `None` if there is none. Both are vertices of the graph.
@@ -41,6 +54,7 @@ mod tests {
         let arcs = (0..5).map(|v| Arc { from: v, to: (v + 1) % 5, length: 2.0 }).collect();
         let (ring, _) = Digraph::from_arcs(6, arcs).unwrap();
         let trip = route(&ring, 1, 3).unwrap();
+        assert_eq!(trip.arcs(&ring).len(), 5);
         assert_eq!((trip.there, trip.back), (vec![1, 2, 3], vec![3, 4, 0, 1]));
         assert_eq!((trip.length_there, trip.length_back), (4.0, 6.0));
         assert_eq!(route(&ring, 0, 5), None);

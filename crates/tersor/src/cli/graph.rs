@@ -1,14 +1,21 @@
 //! `tersor graph`: graphs with fewer arcs and fewer bits.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use tersor::graph::file::{self, Format, GraphFile, ReadOptions};
+use tersor::graph::sources;
 
+use super::show::BadUsage;
+
+mod check;
 mod convert;
 mod generate;
+mod route;
+mod spanner;
 mod stats;
+mod verify;
 
 /// Graphs with fewer arcs and fewer bits
 #[derive(Subcommand)]
@@ -16,6 +23,10 @@ pub enum Graph {
     Stats(stats::Stats),
     Convert(convert::Convert),
     Generate(generate::Generate),
+    Spanner(Box<spanner::Spanning>),
+    Verify(verify::Verify),
+    Check(check::Check),
+    Route(route::Routing),
 }
 
 impl Graph {
@@ -24,6 +35,10 @@ impl Graph {
             Self::Stats(stats) => stats.run(),
             Self::Convert(convert) => convert.run(),
             Self::Generate(generate) => generate.run(),
+            Self::Spanner(spanner) => spanner.run(),
+            Self::Verify(verify) => verify.run(),
+            Self::Check(check) => check.run(),
+            Self::Route(route) => route.run(),
         }
     }
 }
@@ -61,6 +76,34 @@ impl GraphInput {
     }
 }
 
+/// Where sources come from.
+#[derive(Debug, Clone, Args)]
+pub struct Sources {
+    /// The vertices whose round trips matter: one id a line, as in the graph's file
+    #[arg(long, value_name = "FILE")]
+    pub sources: Option<PathBuf>,
+    /// Draw so many, of the vertices on round trips; in `verify`, of those in --sources where that is given
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub sample: Option<usize>,
+    /// For all that is drawn: the same seed gives the same result, on any number of threads
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+impl Sources {
+    /// The sources, ascending.
+    pub fn of(&self, graph: &GraphFile) -> anyhow::Result<Vec<u32>> {
+        match (&self.sources, self.sample) {
+            (Some(file), Some(count)) => Ok(sources::some_of(&sources::read(file, graph)?, count, self.seed)),
+            (Some(file), None) => Ok(sources::read(file, graph)?),
+            (None, Some(count)) => Ok(sources::sample(&graph.graph, count, self.seed)?),
+            (None, None) => {
+                bail!(BadUsage("which sources? --sources FILE lists them, --sample N draws them".into()))
+            }
+        }
+    }
+}
+
 impl Reading {
     fn options(&self, relabel: bool) -> ReadOptions {
         let (temporal, coordinates) = (self.temporal, self.coordinates.clone());
@@ -77,4 +120,68 @@ pub fn parse_count(text: &str) -> anyhow::Result<usize> {
     let count: f64 = text.parse().ok().context(wrong)?;
     let whole = count.fract() == 0.0 && (0.0..1e15).contains(&count);
     whole.then_some(count as usize).context(wrong)
+}
+
+/// A stretch: a finite number of at least 1.
+fn parse_stretch(text: &str) -> Result<f64, String> {
+    let stretch = text.parse().ok().filter(|stretch: &f64| stretch.is_finite() && *stretch >= 1.0);
+    stretch.ok_or_else(|| "expected a number of at least 1".into())
+}
+
+/// The vertex that the file of `graph` calls `id`.
+fn vertex(graph: &GraphFile, file: &Path, id: u64) -> anyhow::Result<u32> {
+    let vertices = graph.graph.vertices() as u32;
+    let numbered = (graph.labels.is_none() && vertices > 0).then(|| (graph.id(0), graph.id(vertices - 1)));
+    let range = numbered.map_or_else(String::new, |(first, last)| format!("; ids are {first} to {last}"));
+    graph.lookup().vertex(id).with_context(|| format!("{}: there is no vertex {id}{range}", file.display()))
+}
+
+/// A picture is asked for: there must be places to draw it by.
+fn need_coordinates(graph: &GraphFile, file: &Path, picture: Option<&PathBuf>) -> anyhow::Result<()> {
+    match picture {
+        Some(_) if graph.coordinates.is_none() => {
+            Err(tersor::graph::Error::NoCoordinates).with_context(|| format!("{}: --picture", file.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Files that a verb will write, before it works for them: each another than those it reads and writes besides, in a
+/// folder that is there.
+fn check_outputs(inputs: &[&Path], outputs: &[Option<&PathBuf>]) -> anyhow::Result<()> {
+    let outputs: Vec<_> = outputs.iter().copied().flatten().collect();
+    for (at, output) in outputs.iter().enumerate() {
+        let same = |other: &Path| other == output.as_path() || output.exists() && is_same(other, output);
+        if inputs.iter().any(|input| same(input)) || outputs[..at].iter().any(|other| same(other)) {
+            bail!(BadUsage(format!("{} is read or written already; name another file", output.display())));
+        }
+        let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            bail!("{}: cannot be written: there is no folder {}", output.display(), folder.display());
+        }
+    }
+    Ok(())
+}
+
+fn is_same(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// A length or a stretch as a person reads it: whole, or four digits after the point.
+fn decimal(value: f64) -> String {
+    if !value.is_finite() {
+        return "without end".into();
+    }
+    if value >= 1e15 {
+        return format!("{value:.4e}");
+    }
+    let digits = format!("{value:.4}");
+    let (whole, fraction) = digits.split_once('.').unwrap_or((&digits, ""));
+    let whole = super::quantity::thousands(whole.parse().unwrap_or(0));
+    format!("{whole}.{fraction}").trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Text under a name, the names in a column.
+fn line(text: &mut String, name: &str, value: &str) {
+    *text += &format!("{name:<11} {value}\n");
 }

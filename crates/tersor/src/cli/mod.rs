@@ -62,7 +62,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {}", in_one_line(&error));
-            ExitCode::FAILURE
+            if error.is::<show::BadUsage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "a build with few rooms needs few of these")]
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
@@ -29,6 +30,18 @@ pub struct Threads {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=256))]
     pub threads: u16,
 }
+
+/// Flags that do not go together in a way that clap cannot see: the exit code is 2, as when clap refuses.
+#[derive(Debug)]
+pub struct BadUsage(pub String);
+
+impl fmt::Display for BadUsage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; for more, try '--help'", self.0)
+    }
+}
+
+impl std::error::Error for BadUsage {}
 
 impl Output {
     /// Shows a result on stdout: `report` with `--json`, else `table`.
