@@ -156,7 +156,7 @@ const BUCKETS: usize = 1024;
 
 /// A list of vertices for each interval of distance, all in one pool.
 #[derive(Debug)]
-struct Buckets {
+pub(crate) struct Buckets {
     /// The first entry of each list.
     first: Box<[u32; BUCKETS]>,
     /// One bit for each list that is not empty.
@@ -176,7 +176,8 @@ struct Buckets {
 const END: u32 = u32::MAX;
 
 impl Buckets {
-    fn new(graph: &Digraph) -> Self {
+    /// For searches on graphs like `graph`.
+    pub(crate) fn new(graph: &Digraph) -> Self {
         let (shortest, longest) = graph.lengths();
         Self {
             first: Box::new([END; BUCKETS]),
@@ -192,7 +193,7 @@ impl Buckets {
     }
 
     /// Forgets all entries. No arc longer than `bound` will be pushed.
-    fn start(&mut self, bound: f64) {
+    pub(crate) fn start(&mut self, bound: f64) {
         if self.len > 0 {
             self.first.fill(END);
             self.filled.fill(0);
@@ -204,8 +205,21 @@ impl Buckets {
         self.per_unit = if width > 0.0 && width.is_finite() { 1.0 / width } else { 1.0 };
     }
 
+    /// Moves on to where `distance` lies; nothing nearer may be in the queue.
     #[inline]
-    fn push(&mut self, vertex: u32, distance: f64) {
+    pub(crate) fn move_to(&mut self, distance: f64) {
+        self.current = (distance * self.per_unit) as u64;
+    }
+
+    /// Whether the search stands where `distance` lies, or beyond.
+    #[inline]
+    pub(crate) fn is_due(&self, distance: f64) -> bool {
+        (distance * self.per_unit) as u64 <= self.current
+    }
+
+    /// Adds a vertex at a distance not nearer than where the search stands, nor farther than by one arc.
+    #[inline]
+    pub(crate) fn push(&mut self, vertex: u32, distance: f64) {
         let place = (distance * self.per_unit) as u64 as usize % BUCKETS;
         let next = self.first[place];
         let entry = if self.free == END {
@@ -223,14 +237,16 @@ impl Buckets {
 
     /// A vertex of the nearest list, if that list begins within `limit`.
     #[inline]
-    fn pop(&mut self, limit: f64) -> Option<u32> {
+    pub(crate) fn pop(&mut self, limit: f64) -> Option<u32> {
         if self.len == 0 {
             return None;
         }
-        let place = self.nearest();
-        if self.current > (limit * self.per_unit) as u64 {
+        let nearest = self.nearest();
+        if nearest > (limit * self.per_unit) as u64 {
             return None;
         }
+        self.current = nearest;
+        let place = nearest as usize % BUCKETS;
         let entry = self.first[place];
         let (vertex, next) = self.entries[entry as usize];
         self.entries[entry as usize].1 = self.free;
@@ -243,13 +259,13 @@ impl Buckets {
         Some(vertex)
     }
 
-    /// Moves on to the next list that is not empty (there is one); gives its place.
+    /// The interval of the next list that is not empty (there is one).
     #[inline]
-    fn nearest(&mut self) -> usize {
+    fn nearest(&self) -> u64 {
         let from = self.current as usize % BUCKETS;
         let here = self.filled[from / 64] >> (from % 64);
         if here & 1 == 1 {
-            return from;
+            return self.current;
         }
         let mut ahead = if here != 0 { here.trailing_zeros() as usize } else { 64 - from % 64 };
         if here == 0 {
@@ -258,8 +274,7 @@ impl Buckets {
             }
             ahead += self.filled[(from + ahead) / 64 % (BUCKETS / 64)].trailing_zeros() as usize;
         }
-        self.current += ahead as u64;
-        (from + ahead) % BUCKETS
+        self.current + ahead as u64
     }
 }
 

@@ -8,9 +8,13 @@ use tersor_data::testing::{Failure, Trials};
 use tersor_graph::components::Components;
 use tersor_graph::file::{self, ReadOptions};
 use tersor_graph::spanner::check::{Rejection, check};
-use tersor_graph::spanner::{Certificate, Spanner, certified, exact_cover, greedy, preserver};
+use tersor_graph::spanner::{Certificate, certified, exact_cover, greedy, preserver};
 use tersor_graph::verify::measure;
 use tersor_graph::{Arc, ArcSet, Digraph, Error};
+
+use crate::random::{Case, on_random_digraphs};
+
+mod random;
 
 fn main() {
     Trials::new()
@@ -60,68 +64,6 @@ fn main() {
         .needs(&["graph/email_eu_core.txt.gz"])
         .test("email_eu_core", || on_file("email_eu_core.txt.gz", 100, [4_165, 3_898, 1_610]))
         .run()
-}
-
-/// A random digraph of 2 to 60 vertices with zero and equal lengths and several components, and some of its vertices.
-struct Case {
-    number: usize,
-    graph: Digraph,
-    sources: Vec<u32>,
-}
-
-fn on_random_digraphs(cases: usize, test: impl Fn(&Case) -> Result<(), Failure>) -> Result<(), Failure> {
-    (0..cases)
-        .try_for_each(|number| test(&Case::random(number)).map_err(|error| format!("case {number}: {error}").into()))
-}
-
-impl Case {
-    fn random(number: usize) -> Self {
-        let mut random = ChaCha8Rng::seed_from_u64(number as u64);
-        let vertices = random.random_range(2..=60u32);
-        let longest = [1, 5, 100, 100_000][number % 4];
-        let zeros = [0.0, 0.1, 0.5][number / 4 % 3];
-        let arcs = (0..random.random_range(0..6 * vertices)).map(|_| Arc {
-            from: random.random_range(0..vertices),
-            to: random.random_range(0..vertices),
-            length: if random.random_bool(zeros) { 0.0 } else { random.random_range(1..=longest).into() },
-        });
-        let graph = Digraph::from_arcs(vertices as usize, arcs.collect()).unwrap().0;
-        let mut sources: Vec<_> = (0..vertices).collect();
-        sources.shuffle(&mut random);
-        sources.truncate(random.random_range(1..=vertices as usize));
-        Self { number, graph, sources }
-    }
-
-    /// No pair of S x V is stretched more than `stretch`, by Floyd and Warshall's distances.
-    fn holds(&self, stretch: f64, spanner: &Spanner) -> Result<(), Failure> {
-        assert!(spanner.stretch <= stretch * (1.0 + 1e-12));
-        let (g, h) = (distances(&self.graph), distances(&self.graph.subgraph(&spanner.arcs)));
-        for &u in &self.sources {
-            for v in 0..self.graph.vertices() {
-                let trip = |d: &[Vec<f64>]| d[u as usize][v] + d[v][u as usize];
-                if trip(&h) > stretch * trip(&g) {
-                    return Err(format!("{u} and {v}: {} is more than {stretch} times {}", trip(&h), trip(&g)).into());
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// All distances, by Floyd and Warshall.
-fn distances(graph: &Digraph) -> Vec<Vec<f64>> {
-    let n = graph.vertices();
-    let mut d = vec![vec![f64::INFINITY; n]; n];
-    (0..n).for_each(|v| d[v][v] = 0.0);
-    graph.list().for_each(|arc| d[arc.from as usize][arc.to as usize] = arc.length);
-    for over in 0..n {
-        for from in 0..n {
-            for to in 0..n {
-                d[from][to] = d[from][to].min(d[from][over] + d[over][to]);
-            }
-        }
-    }
-    d
 }
 
 /// Each certificate is accepted; with one thing changed that the proof needs, it is rejected.

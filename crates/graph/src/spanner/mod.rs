@@ -11,12 +11,14 @@ pub mod certified;
 pub mod check;
 pub mod exact_cover;
 pub mod greedy;
+pub mod paper;
 pub mod preserver;
 pub mod route;
 
 pub use certified::certified;
 pub use exact_cover::exact_cover;
 pub use greedy::greedy;
+pub use paper::paper;
 pub use preserver::preserver;
 
 use serde::{Deserialize, Serialize};
