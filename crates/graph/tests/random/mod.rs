@@ -14,11 +14,6 @@ pub struct Case {
     pub sources: Vec<u32>,
 }
 
-pub fn on_random_digraphs(cases: usize, test: impl Fn(&Case) -> Result<(), Failure>) -> Result<(), Failure> {
-    (0..cases)
-        .try_for_each(|number| test(&Case::random(number)).map_err(|error| format!("case {number}: {error}").into()))
-}
-
 impl Case {
     pub fn random(number: usize) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(number as u64);

@@ -42,7 +42,7 @@ use crate::spanner::ball::{ArcPositions, Explorer, Grown};
 /// A level leaves at most 7/8 of the sources together.
 const SHRINK: f64 = 8.0 / 7.0;
 
-/// The sources' own balls are emitted if all their explorations look at no more than so many times the part's arcs.
+/// How many looks at its arcs a part's own balls may cost; 4 is enough that they are kept where they hardly overlap.
 const OWN: f64 = 4.0;
 
 /// What sums of lengths may be off by, generously, against R.
@@ -57,15 +57,18 @@ pub(super) fn depth(sources: usize) -> f64 {
 }
 
 /// ρ/R: how far the head starts of this many centres reach.
-pub(super) fn reach(k: u32, centres: usize) -> f64 {
-    2.0 * (centres.max(8) as f64).ln() * f64::from(k) / SHRINK.ln()
+pub(super) fn reach(k: f64, centres: usize) -> f64 {
+    2.0 * (centres.max(8) as f64).ln() * k / SHRINK.ln()
 }
 
 /// The covers of one graph, at one scale after the other.
 #[derive(Debug)]
 pub(super) struct Covers {
     pub(super) quotient: Quotient,
-    settings: Settings,
+    k: f64,
+    centres: Centres,
+    /// The sources' own balls are emitted if all their explorations look at no more than so many times the part's arcs.
+    own: f64,
     /// ln of the number of vertices of the whole graph.
     ln_n: f64,
     pub(super) components: Vec<Component>,
@@ -133,7 +136,9 @@ impl Covers {
         }
         let (shifts, estimator) = (Shifts::new(&quotient.graph), Estimator::new(&quotient.graph));
         Self {
-            settings,
+            k: settings.k.into(),
+            centres: settings.centres,
+            own: OWN,
             ln_n,
             components,
             kept: grown,
@@ -210,8 +215,7 @@ impl Covers {
     /// Repeats the recursion on a component until all its sources are done.
     fn cover(&mut self, index: usize, components: &mut [Component], random: &mut ChaCha8Rng) {
         let mut sources = components[index].sources.clone();
-        let k = f64::from(self.settings.k);
-        let most = ((sources.len() as f64).powf(1.0 / k) * 3.0 * self.ln_n).ceil() as usize;
+        let most = ((sources.len() as f64).powf(1.0 / self.k) * 3.0 * self.ln_n).ceil() as usize;
         for _ in 0..most {
             sources.retain(|&source| self.waiting[source as usize]);
             if sources.is_empty() || components[index].settled {
@@ -229,7 +233,7 @@ impl Covers {
 
     /// One run of the recursion, on a list of parts instead of the call stack.
     fn repetition(&mut self, whole: Part, component: usize, components: &mut [Component], random: &mut ChaCha8Rng) {
-        let offset = f64::from(self.settings.k) * depth(whole.sources.len()) * self.r;
+        let offset = self.k * depth(whole.sources.len()) * self.r;
         let mut own = Vec::new();
         let mut parts = vec![whole];
         while let Some(mut part) = parts.pop() {
@@ -261,7 +265,7 @@ impl Covers {
         let graph = &self.quotient.graph;
         let arcs: usize = part.vertices.iter().map(|&vertex| graph.row(Direction::Out, vertex).len()).sum();
         let (samples, all) = (SAMPLES.min(part.sources.len().div_ceil(2)), part.sources.len() as f64);
-        let allowed = OWN * arcs as f64 * samples as f64 / all;
+        let allowed = self.own * arcs as f64 * samples as f64 / all;
         let mut looked_at = 0;
         for _ in 0..samples {
             let source = part.sources[random.random_range(0..part.sources.len())];
@@ -373,11 +377,11 @@ impl Covers {
 
     /// ρ of a part.
     fn reach(&self, part: &Part) -> f64 {
-        let centres = match self.settings.centres {
+        let centres = match self.centres {
             Centres::Sources => part.sources.len(),
             Centres::All => part.vertices.len(),
         };
-        self.r * reach(self.settings.k, centres)
+        self.r * reach(self.k, centres)
     }
 
     /// Steps 3 and 4: takes a ball that the estimate finds, and says how many members it has; or splits clusters off.
@@ -394,13 +398,16 @@ impl Covers {
                     return ball;
                 }
             } else {
-                let large = |of: fn(&Fractions) -> f64| of_sources.iter().filter(|it| of(it) >= 0.75).count();
-                let (out, back): (fn(&Fractions) -> f64, fn(&Fractions) -> f64) = (|it| it.out, |it| it.back);
-                let (direction, size) =
-                    if large(out) <= large(back) { (Direction::Out, out) } else { (Direction::In, back) };
+                let large = |direction| of_sources.iter().filter(|it| it.in_ball(direction) >= 0.75).count();
+                let few_out = large(Direction::Out) <= large(Direction::In);
+                let direction = if few_out { Direction::Out } else { Direction::In };
                 let asked = self.asked(part);
-                let centres: Vec<_> =
-                    asked.iter().zip(&fractions).filter(|(_, it)| size(it) < 0.75).map(|(&vertex, _)| vertex).collect();
+                let centres: Vec<_> = asked
+                    .iter()
+                    .zip(&fractions)
+                    .filter(|(_, it)| it.in_ball(direction) < 0.75)
+                    .map(|(&vertex, _)| vertex)
+                    .collect();
                 if self.cluster(part, direction, &centres, random) {
                     self.divide(part, parts);
                     return None;
@@ -412,7 +419,7 @@ impl Covers {
 
     /// Whose fractions count: those of all that may be centres, the sources first.
     fn asked<'a>(&self, part: &'a Part) -> std::borrow::Cow<'a, [u32]> {
-        match self.settings.centres {
+        match self.centres {
             Centres::Sources => part.sources.as_slice().into(),
             Centres::All => {
                 let others = part.vertices.iter().copied().filter(|&vertex| !self.waiting[vertex as usize]);
@@ -437,7 +444,7 @@ impl Covers {
     /// Clusters the part; whether no cluster has more than 7/8 of its sources.
     fn cluster(&mut self, part: &Part, direction: Direction, centres: &[u32], random: &mut ChaCha8Rng) -> bool {
         const DRAWS: usize = 20;
-        let (reach, mean) = (self.reach(part), f64::from(self.settings.k) * self.r / SHRINK.ln());
+        let (reach, mean) = (self.reach(part), self.k * self.r / SHRINK.ln());
         let mut starts = Vec::new();
         for _ in 0..DRAWS {
             starts.clear();
@@ -501,5 +508,87 @@ impl Covers {
         let result = work(&mut explorer);
         self.explorers.lock().expect("no thread panicked").push(explorer);
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::super::contract::Hierarchy;
+    use super::*;
+    use crate::search::{Search, Whole};
+    use crate::{Arc, Digraph};
+
+    /// A ring of streets, most of them two-way, and some long chords.
+    fn ring(n: u32, random: &mut ChaCha8Rng) -> Digraph {
+        let mut arcs = Vec::new();
+        for v in 0..n {
+            let next = (v + 1) % n;
+            arcs.push(Arc { from: v, to: next, length: random.random_range(1..=2u32).into() });
+            if !random.random_bool(0.02) {
+                arcs.push(Arc { from: next, to: v, length: random.random_range(1..=2u32).into() });
+            }
+            if random.random_bool(0.1) {
+                arcs.push(Arc { from: v, to: (v + random.random_range(2..6)) % n, length: 4.0 });
+            }
+        }
+        Digraph::from_arcs(n as usize, arcs).unwrap().0
+    }
+
+    fn covers(graph: &Digraph, sources: Vec<u32>, settings: Settings) -> Covers {
+        let mut hierarchy = Hierarchy::of(graph);
+        while let Some(level) = hierarchy.next_level() {
+            hierarchy.rise(level, |_| ());
+        }
+        let active = hierarchy.active(|_| true);
+        let quotient = hierarchy.quotient(active);
+        assert_eq!(quotient.vertices, (0..graph.vertices() as u32).collect::<Vec<_>>(), "nothing is contracted");
+        let vertices = quotient.vertices.clone();
+        let component = Component { vertices, sources, settled: false };
+        let ln_n = (graph.vertices() as f64).ln();
+        Covers::new(quotient, vec![component], &ArcSet::none(graph), settings, ln_n)
+    }
+
+    /// With constants so small that parts are clustered, balls cut and repetitions needed: once all sources are done, which is
+    /// when a cover ends, every pair within R shares a cluster.
+    #[test]
+    fn every_pair_shares_a_cluster_once_its_source_is_done() {
+        let (mut clustered, mut repeated) = (0, 0);
+        for number in 0..16 {
+            let mut random = ChaCha8Rng::seed_from_u64(number);
+            let graph = ring(400, &mut random);
+            let sources: Vec<_> = (0..400).step_by(4 + number as usize % 5).collect();
+            let centres = [Centres::Sources, Centres::All][number as usize % 2];
+            let mut covers = covers(&graph, sources.clone(), Settings { centres, ..Settings::default() });
+            (covers.k, covers.own) = (0.3, 0.0);
+            let r = f64::from(3 + number as u32 % 4);
+            let clusters = covers.at(r, &mut random);
+            clustered += usize::from(covers.shifts.relaxations() > 0);
+            let whole = covers.components[0].settled;
+            assert!(whole || sources.iter().all(|&source| !covers.waiting[source as usize]));
+            let arcs_of_one = 2 * (graph.vertices() - 1);
+            repeated += usize::from(!whole && clusters.len() > 8);
+
+            let mut kept = ArcSet::none(&graph);
+            covers.keep(&mut kept);
+            assert!(!whole || kept.len() >= arcs_of_one / 2);
+            let thinned = graph.subgraph(&kept);
+            let radius = clusters.iter().map(|cluster| cluster.radius).fold(0.0, f64::max);
+            let centres = if centres == Centres::All { 400 } else { sources.len() };
+            assert!(radius <= r * (2.0 * reach(0.3, centres) + 0.3 * depth(sources.len())));
+            let trips = |graph: &Digraph, source| {
+                let (mut out, mut back) = (Search::new(graph), Search::new(graph));
+                out.run(&Whole(graph, Direction::Out), source, f64::INFINITY);
+                back.run(&Whole(graph, Direction::In), source, f64::INFINITY);
+                (0..400).map(|vertex| out.distance(vertex) + back.distance(vertex)).collect::<Vec<_>>()
+            };
+            for source in sources {
+                for (in_graph, in_thinned) in trips(&graph, source).into_iter().zip(trips(&thinned, source)) {
+                    assert!(in_graph > r || in_thinned <= 2.0 * radius, "case {number}: {in_graph}, {in_thinned}");
+                }
+            }
+        }
+        assert!(clustered >= 8 && repeated >= 8, "the recursion is tried: {clustered}, {repeated}");
     }
 }

@@ -17,6 +17,16 @@ pub(super) struct Fractions {
     pub(super) back: f64,
 }
 
+impl Fractions {
+    /// That of the ball in a direction.
+    pub(super) fn in_ball(&self, direction: Direction) -> f64 {
+        match direction {
+            Direction::Out => self.out,
+            Direction::In => self.back,
+        }
+    }
+}
+
 /// The searches. Make one, and use it again and again.
 #[derive(Debug)]
 pub(super) struct Estimator {

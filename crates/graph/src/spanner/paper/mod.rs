@@ -77,7 +77,7 @@ impl Settings {
             Centres::Sources => sources,
             Centres::All => vertices,
         };
-        let radius = 2.0 * reach(self.k, centres) + f64::from(self.k) * depth(sources.max(1));
+        let radius = 2.0 * reach(self.k.into(), centres) + f64::from(self.k) * depth(sources.max(1));
         stretch(radius, vertices)
     }
 }
