@@ -1,9 +1,13 @@
 //! Bounded shortest paths from one vertex: the loop in which every construction spends its time.
 //!
 //! Dijkstra's order by buckets of equal width instead of a heap: no comparison tree, four bytes for each entry. The
-//! width is the shortest positive length, or a thousandth of the longest if that is more; within a bucket a label may
-//! then be corrected and its vertex walked again, so distances are exact for any lengths. Labels are stamped with the
+//! width is the shortest positive length, or a thousandth of the longest if that is more. Such a wide bucket is emptied
+//! through a heap of its own: without, short arcs would correct labels within it, and walk vertices again, hundreds of
+//! times where lengths span six orders of magnitude. Labels are stamped with the
 //! search they belong to and never cleared. Source: Dial (1969), Meyer and Sanders (2003).
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use crate::digraph::{ArcSet, Digraph, Direction, Step};
 
@@ -163,6 +167,13 @@ pub(crate) struct Buckets {
     filled: [u64; BUCKETS / 64],
     /// Vertex and next entry.
     entries: Vec<(u32, u32)>,
+    /// Whether a bucket is wider than the shortest arc.
+    wide: bool,
+    /// The distance of each entry, where buckets are wide.
+    distances: Vec<f64>,
+    /// Where buckets are wide, what is in the one at which the search stands: nearest first. Distances are not negative, so
+    /// that they compare as their bits do.
+    near: BinaryHeap<Reverse<(u64, u32)>>,
     /// Entries to use again, as a list.
     free: u32,
     /// The interval at which the search stands, counted from distance 0.
@@ -183,6 +194,9 @@ impl Buckets {
             first: Box::new([END; BUCKETS]),
             filled: [0; BUCKETS / 64],
             entries: Vec::new(),
+            wide: false,
+            distances: Vec::new(),
+            near: BinaryHeap::new(),
             free: END,
             current: 0,
             per_unit: 1.0,
@@ -199,9 +213,12 @@ impl Buckets {
             self.filled.fill(0);
         }
         self.entries.clear();
+        self.distances.clear();
+        self.near.clear();
         (self.free, self.current, self.len) = (END, 0, 0);
         let widest_arc = self.longest.min(bound);
         let width = self.shortest.max(widest_arc / (BUCKETS - 2) as f64);
+        self.wide = width > self.shortest;
         self.per_unit = if width > 0.0 && width.is_finite() { 1.0 / width } else { 1.0 };
     }
 
@@ -220,7 +237,11 @@ impl Buckets {
     /// Adds a vertex at a distance not nearer than where the search stands, nor farther than by one arc.
     #[inline]
     pub(crate) fn push(&mut self, vertex: u32, distance: f64) {
-        let place = (distance * self.per_unit) as u64 as usize % BUCKETS;
+        let bucket = (distance * self.per_unit) as u64;
+        if self.wide && bucket <= self.current {
+            return self.near.push(Reverse((distance.to_bits(), vertex)));
+        }
+        let place = bucket as usize % BUCKETS;
         let next = self.first[place];
         let entry = if self.free == END {
             self.entries.push((vertex, next));
@@ -230,6 +251,10 @@ impl Buckets {
             self.free = std::mem::replace(&mut self.entries[entry as usize], (vertex, next)).1;
             entry
         };
+        if self.wide {
+            self.distances.resize(self.entries.len(), 0.0);
+            self.distances[entry as usize] = distance;
+        }
         self.first[place] = entry;
         self.filled[place / 64] |= 1 << (place % 64);
         self.len += 1;
@@ -238,6 +263,9 @@ impl Buckets {
     /// A vertex of the nearest list, if that list begins within `limit`.
     #[inline]
     pub(crate) fn pop(&mut self, limit: f64) -> Option<u32> {
+        if self.wide {
+            return self.pop_wide(limit);
+        }
         if self.len == 0 {
             return None;
         }
@@ -257,6 +285,39 @@ impl Buckets {
         }
         self.len -= 1;
         Some(vertex)
+    }
+
+    /// As [`Self::pop`], but the nearest vertex of the list.
+    fn pop_wide(&mut self, limit: f64) -> Option<u32> {
+        let last = (limit * self.per_unit) as u64;
+        let place = self.current as usize % BUCKETS;
+        // What was pushed before the search moved here is still in the list.
+        let drained = self.filled[place / 64] >> (place % 64) & 1 == 0;
+        if self.near.is_empty() || !drained {
+            if self.len == 0 {
+                return None;
+            }
+            let nearest = self.nearest();
+            if nearest > last {
+                return None;
+            }
+            self.current = nearest;
+            let place = nearest as usize % BUCKETS;
+            let mut entry = std::mem::replace(&mut self.first[place], END);
+            self.filled[place / 64] &= !(1 << (place % 64));
+            while entry != END {
+                let (vertex, next) = self.entries[entry as usize];
+                self.near.push(Reverse((self.distances[entry as usize].to_bits(), vertex)));
+                self.entries[entry as usize].1 = self.free;
+                self.free = entry;
+                self.len -= 1;
+                entry = next;
+            }
+        }
+        if self.current > last {
+            return None;
+        }
+        self.near.pop().map(|Reverse((_, vertex))| vertex)
     }
 
     /// The interval of the next list that is not empty (there is one).
