@@ -57,13 +57,14 @@ fn on_random() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Lengths from 1e-150 to 1e150, some of them 0, in rings of rings and at random.
+/// Lengths from 1e-150 to 1e150, or all that add up in an f64, some of them 0, in rings of rings and at random.
 fn on_extreme_lengths() -> Result<(), Failure> {
     for number in 0..60u64 {
         let mut random = ChaCha8Rng::seed_from_u64(number);
         let n = random.random_range(2..=60u32);
         let any = |random: &mut ChaCha8Rng| match random.random_range(0..10) {
             0 => 0.0,
+            _ if number % 5 == 0 => 10f64.powf(random.random_range(-310.0..305.0)),
             _ => 10f64.powf(random.random_range(-150.0..150.0)),
         };
         let mut arcs: Vec<_> = (0..random.random_range(0..5 * n))

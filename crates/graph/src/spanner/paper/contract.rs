@@ -35,9 +35,10 @@ pub(super) fn level(length: f64) -> i32 {
     }
 }
 
-/// 2^level.
+/// 2^level, infinite above all lengths.
 pub(super) fn length_of(level: i32) -> f64 {
     match level {
+        1024.. => f64::INFINITY,
         -1022.. => f64::from_bits(((level + 1023) as u64) << 52),
         _ => f64::from_bits(1 << (level + 1074)),
     }

@@ -233,7 +233,7 @@ impl Covers {
 
     /// One run of the recursion, on a list of parts instead of the call stack.
     fn repetition(&mut self, whole: Part, component: usize, components: &mut [Component], random: &mut ChaCha8Rng) {
-        let offset = self.k * depth(whole.sources.len()) * self.r;
+        let offset = (self.k * depth(whole.sources.len()) * self.r).min(0.2 * f64::MAX);
         let mut own = Vec::new();
         let mut parts = vec![whole];
         while let Some(mut part) = parts.pop() {
@@ -381,7 +381,7 @@ impl Covers {
             Centres::Sources => part.sources.len(),
             Centres::All => part.vertices.len(),
         };
-        self.r * reach(self.k, centres)
+        (self.r * reach(self.k, centres)).min(0.3 * f64::MAX) // no round trip is longer than f64::MAX / 2
     }
 
     /// Steps 3 and 4: takes a ball that the estimate finds, and says how many members it has; or splits clusters off.

@@ -6,18 +6,18 @@
 //!
 //! Claimed: time `O(m s^(1/k) log^5 n)`, stretch `O(k log n)`, `O(n s^(1/k) log² n)` arcs, with high probability. Here the stretch
 //! that [`Spanner::stretch`] names is what the clusters drawn give, `max 4r/R + 8ε/n` over all scales, ε = 1/4 (the second
-//! term is what [`contract`] may add), and never more than [`Settings::bound`].
+//! term is what `contract.rs` may add), and never more than [`Settings::bound`].
 //!
-//! The guarantee's constants are large: where a few sources' balls are not cheap (see [`cover`]), clusters have a radius of up to
-//! hundreds of R. [`certified`](super::certified) gives the stretch that one asks for, with certainty; this method is
+//! The guarantee's constants are large: where a few sources' balls are not cheap (see `cover.rs`), clusters have a radius of up to
+//! hundreds of R. [`certified`](fn@super::certified) gives the stretch that one asks for, with certainty; this method is
 //! here for its growth and for the theorem.
 //!
 //! | file | idea |
 //! | --- | --- |
-//! | [`contract`] | which arcs matter at which scale, independent of the lengths |
-//! | [`cover`] | the recursion, its repetitions, and when they may end |
-//! | [`shift`] | exponential-shift clustering with the certificate of padding |
-//! | [`estimate`] | how many sources each source's balls hold |
+//! | `contract.rs` | which arcs matter at which scale, independent of the lengths |
+//! | `cover.rs` | the recursion, its repetitions, and when they may end |
+//! | `shift.rs` | exponential-shift clustering with the certificate of padding |
+//! | `estimate.rs` | how many sources each source's balls hold |
 //!
 //! Against the paper: with [`Centres::Sources`] only sources are centres of clusterings, so that the stretch is `O(k log s)`; β
 //! and ρ are set by each component's sources instead of all; repetitions end when every source is known to be served.
@@ -87,7 +87,9 @@ fn stretch(radius: f64, vertices: usize) -> f64 {
     4.0 * radius + 8.0 * EPSILON / vertices.max(1) as f64
 }
 
-/// The spanner of `graph` for `sources`. Its stretch holds with high probability, at least `1 − 1/n`.
+/// The spanner of `graph` for `sources`. Its stretch holds with high probability: by the theorem at least `1 − 1/n`, if head
+/// starts longer than ρ, which are drawn again, are left out of the count. (Where the repetitions end because all sources
+/// are known to be served, nothing is left to chance.)
 ///
 /// A cluster's members are those of its ball *inside a part* of the graph at its scale, up to `radius` in the contracted
 /// graph; its `limit` is its radius.
