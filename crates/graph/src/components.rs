@@ -6,6 +6,41 @@
 use crate::Digraph;
 use crate::digraph::Direction;
 
+/// Arcs by their tails, as the walk reads them. Positions of all rows are numbered on.
+pub(crate) trait Rows {
+    /// How many rows there are.
+    fn vertices(&self) -> usize;
+    /// Where the row of `vertex` begins.
+    fn start(&self, vertex: u32) -> u32;
+    /// The heads in the row of `vertex` from `position` on, each with the position behind it.
+    fn heads(&self, vertex: u32, position: u32) -> impl Iterator<Item = (u32, u32)>;
+}
+
+/// The arcs of a graph that are no longer than a length.
+struct UpTo<'a>(&'a Digraph, f64);
+
+impl Rows for UpTo<'_> {
+    fn vertices(&self) -> usize {
+        self.0.vertices()
+    }
+
+    #[inline]
+    fn start(&self, vertex: u32) -> u32 {
+        self.0.row(Direction::Out, vertex).start as u32
+    }
+
+    #[inline]
+    fn heads(&self, vertex: u32, position: u32) -> impl Iterator<Item = (u32, u32)> {
+        let &Self(graph, length) = self;
+        let steps = &graph.steps(Direction::Out, vertex)[(position - self.start(vertex)) as usize..];
+        steps
+            .iter()
+            .zip(position + 1..)
+            .filter(move |(step, _)| step.length <= length)
+            .map(|(step, next)| (step.to, next))
+    }
+}
+
 /// To which component each vertex belongs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Components {
@@ -23,7 +58,12 @@ impl Components {
 
     /// Those of the arcs that are no longer than `length`: a closed walk no longer than that stays within one.
     pub fn up_to(graph: &Digraph, length: f64) -> Self {
-        Tarjan::new(graph, length).run()
+        Self::of_rows(&UpTo(graph, length))
+    }
+
+    /// Those of any rows of arcs.
+    pub(crate) fn of_rows(rows: &impl Rows) -> Self {
+        Tarjan::new(rows).run()
     }
 
     /// The number of vertices in the component of `vertex`.
@@ -42,9 +82,8 @@ impl Components {
 /// No number: the vertex has not been seen, or has no component yet.
 const NONE: u32 = u32::MAX;
 
-struct Tarjan<'a> {
-    graph: &'a Digraph,
-    length: f64,
+struct Tarjan<'a, R> {
+    rows: &'a R,
     /// When each vertex was first seen; lowered to the earliest vertex on the stack that it reaches (the low link).
     low: Vec<u32>,
     component: Vec<u32>,
@@ -56,15 +95,15 @@ struct Tarjan<'a> {
     seen: u32,
 }
 
-impl<'a> Tarjan<'a> {
-    fn new(graph: &'a Digraph, length: f64) -> Self {
-        let n = graph.vertices();
+impl<'a, R: Rows> Tarjan<'a, R> {
+    fn new(rows: &'a R) -> Self {
+        let n = rows.vertices();
         let (low, component) = (vec![NONE; n], vec![NONE; n]);
-        Self { graph, length, low, component, sizes: Vec::new(), open: Vec::new(), path: Vec::new(), seen: 0 }
+        Self { rows, low, component, sizes: Vec::new(), open: Vec::new(), path: Vec::new(), seen: 0 }
     }
 
     fn run(mut self) -> Components {
-        for root in 0..self.graph.vertices() as u32 {
+        for root in 0..self.rows.vertices() as u32 {
             if self.low[root as usize] == NONE {
                 self.enter(root);
                 while let Some((vertex, first_seen, position)) = self.path.pop() {
@@ -78,24 +117,23 @@ impl<'a> Tarjan<'a> {
     fn enter(&mut self, vertex: u32) {
         self.low[vertex as usize] = self.seen;
         self.open.push(vertex);
-        self.path.push((vertex, self.seen, self.graph.row(Direction::Out, vertex).start as u32));
+        self.path.push((vertex, self.seen, self.rows.start(vertex)));
         self.seen += 1;
     }
 
     /// Goes on at `vertex` from `position`: down to the next vertex not seen, or back with what was found below.
     fn step(&mut self, vertex: u32, first_seen: u32, position: u32) {
-        let row = self.graph.row(Direction::Out, vertex);
-        let steps = &self.graph.steps(Direction::Out, vertex)[position as usize - row.start..];
+        let rows = self.rows;
         let mut low = self.low[vertex as usize];
-        for (step, next) in steps.iter().zip(position + 1..) {
-            let to = step.to as usize;
-            if step.length > self.length || self.component[to] != NONE {
+        for (head, next) in rows.heads(vertex, position) {
+            let to = head as usize;
+            if self.component[to] != NONE {
                 continue;
             }
             if self.low[to] == NONE {
                 self.low[vertex as usize] = low;
                 self.path.push((vertex, first_seen, next));
-                self.enter(step.to);
+                self.enter(head);
                 return;
             }
             low = low.min(self.low[to]);

@@ -191,7 +191,7 @@ const WIDE: f64 = 4.0;
 
 /// A list of vertices for each interval of distance, all in one pool.
 #[derive(Debug)]
-struct Buckets {
+pub(crate) struct Buckets {
     /// The first entry of each list.
     first: Box<[u32; BUCKETS]>,
     /// One bit for each list that is not empty.
@@ -220,7 +220,7 @@ const NONE: u64 = u64::MAX;
 const END: u32 = u32::MAX;
 
 impl Buckets {
-    fn new(graph: &Digraph) -> Self {
+    pub(crate) fn new(graph: &Digraph) -> Self {
         let (shortest, longest) = graph.lengths();
         Self {
             first: Box::new([END; BUCKETS]),
@@ -239,7 +239,7 @@ impl Buckets {
     }
 
     /// Forgets all entries. No arc longer than `bound` will be pushed.
-    fn start(&mut self, bound: f64) {
+    pub(crate) fn start(&mut self, bound: f64) {
         if self.len > 0 {
             self.first.fill(END);
             self.filled.fill(0);
@@ -265,8 +265,20 @@ impl Buckets {
         }
     }
 
+    /// Moves on to where `distance` lies; nothing nearer may be in the queue.
+    pub(crate) fn move_to(&mut self, distance: f64) {
+        self.current = (distance * self.per_unit) as u64;
+    }
+
+    /// Whether the search stands where `distance` lies, or beyond.
     #[inline]
-    fn push(&mut self, vertex: u32, distance: f64) {
+    pub(crate) fn is_due(&self, distance: f64) -> bool {
+        (distance * self.per_unit) as u64 <= self.current
+    }
+
+    /// Adds a vertex at a distance not nearer than where the search stands.
+    #[inline]
+    pub(crate) fn push(&mut self, vertex: u32, distance: f64) {
         let interval = (distance * self.per_unit) as u64;
         self.len += 1;
         if interval == self.opened {
@@ -295,7 +307,7 @@ impl Buckets {
     /// A vertex that is no farther than `limit`, or hardly: the nearest, or one in the nearest list. `distance` tells the
     /// distance of a vertex.
     #[inline]
-    fn pop(&mut self, limit: f64, distance: impl Fn(u32) -> f64) -> Option<u32> {
+    pub(crate) fn pop(&mut self, limit: f64, distance: impl Fn(u32) -> f64) -> Option<u32> {
         if self.len == 0 {
             return None;
         }
@@ -319,7 +331,10 @@ impl Buckets {
             self.opened = self.current;
             while self.first[place] != END {
                 let vertex = self.unlist(place);
-                self.heap.push(Reverse((distance(vertex).to_bits(), vertex)));
+                // One whose distance has changed since is in another list too.
+                let (key, here) = (distance(vertex), self.opened);
+                let key = if (key * self.per_unit) as u64 == here { key } else { 0.0 };
+                self.heap.push(Reverse((key.to_bits(), vertex)));
             }
         }
         let Reverse((bits, _)) = self.heap.peek()?;

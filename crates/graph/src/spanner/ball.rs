@@ -173,6 +173,12 @@ impl Explorer {
         &self.members
     }
 
+    /// Leaves out of the last ball the members beyond `radius`.
+    pub fn cut(&mut self, radius: f64) {
+        self.members.retain(|member| member.round_trip <= radius);
+        self.radius = radius;
+    }
+
     /// The members of the last ball explored.
     pub fn members(&self) -> &[Member] {
         &self.members

@@ -14,6 +14,7 @@ pub mod check;
 pub mod exact_cover;
 pub mod greedy;
 pub mod hierarchy;
+pub mod paper;
 pub mod preserver;
 pub mod prune;
 pub mod route;
@@ -24,12 +25,41 @@ pub use certified::certified;
 pub use exact_cover::exact_cover;
 pub use greedy::greedy;
 pub use hierarchy::hierarchy;
+pub use paper::paper;
 pub use preserver::preserver;
 pub use prune::prune;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{ArcSet, Digraph, Error};
+
+/// A way to thin a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// [`certified()`]
+    Certified,
+    /// [`paper()`]
+    Paper,
+    /// [`exact_cover()`]
+    ExactCover,
+    /// [`preserver()`]
+    Preserver,
+    /// [`greedy()`]
+    Greedy,
+}
+
+impl Method {
+    /// The name by which a user asks for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Certified => "certified",
+            Self::Paper => "paper",
+            Self::ExactCover => "exact-cover",
+            Self::Preserver => "preserver",
+            Self::Greedy => "greedy",
+        }
+    }
+}
 
 /// A thinned graph, with what shows that it is thin enough and not too thin.
 #[derive(Debug, Clone, PartialEq)]

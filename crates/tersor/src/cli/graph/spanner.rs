@@ -9,6 +9,7 @@ use serde::Serialize;
 use tersor::graph::file::{self, Format, GraphFile};
 use tersor::graph::spanner::certified::{Effort, Settings};
 use tersor::graph::spanner::hierarchy::Level;
+use tersor::graph::spanner::paper::{self, Centres};
 use tersor::graph::spanner::{self, Spanner, certificate};
 use tersor::graph::{Dropped, picture, sources};
 
@@ -47,7 +48,7 @@ pub struct Spanning {
     #[arg(long)]
     effort: Option<Effort>,
     /// paper: which vertices may be centres of clusters [default: sources]
-    #[arg(long, value_enum)]
+    #[arg(long)]
     centres: Option<Centres>,
     /// certified: let the measured stretch, not the proven bound, reach --stretch; four searches for each source and try
     #[arg(long)]
@@ -85,12 +86,6 @@ enum Method {
     Preserver,
     /// Pair by pair: the fewest arcs, for small graphs
     Greedy,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Centres {
-    Sources,
-    All,
 }
 
 /// The step between scales of the method exact-cover, and what its stretch is above 2k.
@@ -161,7 +156,10 @@ impl Spanning {
                     if self.prune { spanner::prune(graph, sources, &spanner) } else { spanner }
                 }
             }
-            Method::Paper => bail!("the method paper is not built in yet"),
+            Method::Paper => {
+                let (k, centres) = (self.k.unwrap_or(2), self.centres.unwrap_or_default());
+                spanner::paper(graph, sources, &paper::Settings { k, centres, seed })?
+            }
             Method::ExactCover => spanner::exact_cover(graph, sources, self.k.unwrap_or(2), EPSILON)?,
             Method::Preserver => spanner::preserver(graph, sources)?,
             Method::Greedy => spanner::greedy(graph, sources, self.stretch())?,
