@@ -39,6 +39,8 @@ pub(super) fn parameters(firmware: &Firmware) -> String {
 pub(super) fn header(firmware: &Firmware) -> String {
     let mut text = title(firmware, "Interface");
     text += "#ifndef MODEL_H\n#define MODEL_H\n\n#include <stddef.h>\n#include <stdint.h>\n\n";
+    // Called from C++ too, as Arduino's programs are.
+    text += "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n";
     let _ = writeln!(text, "/* Bytes of the one static arena. */\n#define MODEL_ARENA_BYTES {}", firmware.arena_bytes);
     let _ = writeln!(text, "/* Bytes of constants: weights, biases, multipliers, tables. */");
     let _ = writeln!(text, "#define MODEL_CONSTANT_BYTES {}", firmware.constant_bytes());
@@ -93,6 +95,6 @@ pub(super) fn header(firmware: &Firmware) -> String {
         let kind = c_type(&output.port);
         let _ = writeln!(text, "\n/* Where output {i} lies in the arena. */\nconst {kind} *model_output{i}(void);");
     }
-    text += "\n#endif\n";
+    text += "\n#ifdef __cplusplus\n}\n#endif\n\n#endif\n";
     text
 }
