@@ -20,3 +20,13 @@ pub fn file(relative: &str) -> Option<PathBuf> {
     let path = root().join(relative);
     path.exists().then_some(path)
 }
+
+/// The trained int8 networks under `tiny/`, each a file `NAME.tflite`.
+pub const TINY_NETWORKS: [&str; 6] = [
+    "resnet8_cifar10_int8",
+    "dscnn_kws_int8",
+    "mobilenetv1_vww96_int8",
+    "autoencoder_ad_int8",
+    "mcunet_vww1_int8",
+    "mcunet_persondet_int8",
+];

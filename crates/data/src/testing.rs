@@ -4,13 +4,13 @@
 //! summary counts it, and its name says what it lacks:
 //!
 //! ```no_run
-//! use tersor_data::{npz, shared, testing::Trials};
+//! use tersor_data::{npz, testing, testing::Trials};
 //!
 //! fn main() {
 //!     Trials::new()
 //!         .needs(&["tiny/golden_ad.npz"])
 //!         .test("reads_the_golden_arrays", || {
-//!             let golden = npz::open(shared::file("tiny/golden_ad.npz").ok_or("absent")?)?;
+//!             let golden = npz::open(testing::file("tiny/golden_ad.npz")?)?;
 //!             assert!(!golden.names().is_empty());
 //!             Ok(())
 //!         })
@@ -19,9 +19,11 @@
 //! ```
 
 use std::error::Error;
+use std::path::PathBuf;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+use crate::fetch::{self, Cache};
 use crate::shared;
 
 /// What a test's body fails with: `?` turns any error, a `String` or a `&str` into it.
@@ -31,6 +33,28 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 #[error("SKIP: {0}")]
 pub struct Skip(pub String);
+
+/// The development file `relative`, as in [`shared::file`]; its absence is a failure, for tests that [need](Trials::needs)
+/// it.
+///
+/// # Errors
+/// A sentence that names the file.
+pub fn file(relative: &str) -> Result<PathBuf, Failure> {
+    shared::file(relative).ok_or_else(|| format!("{relative} is absent").into())
+}
+
+/// The file of the registry's entry `name`, downloaded if need be; a [`Skip`] if it cannot be had here.
+///
+/// # Errors
+/// As [`fetch::get`].
+pub fn fetched(name: &str) -> Result<PathBuf, Failure> {
+    fetch::get(name, &Cache::new()?, &|_| ()).map_err(|error| match error {
+        crate::Error::Download { .. } | crate::Error::NoTool { .. } => {
+            Skip(format!("{name} could not be had: {error}")).into()
+        }
+        other => other.into(),
+    })
+}
 
 /// A list of trials, each with the files that it needs.
 #[derive(Default)]

@@ -70,6 +70,27 @@ fn emit() -> Result {
     let refused = tersor(&[&"emit", &model, &"--sram", &"4K", &"-o", &folder.path().join("x")])?;
     assert_eq!(refused.status.code(), Some(1));
     assert!(!folder.path().join("x").exists());
+    // What somebody else wrote is not lost; what an earlier program left is replaced.
+    let own = folder.path().join("own");
+    std::fs::create_dir(&own)?;
+    std::fs::write(own.join("Makefile"), "all:\n")?;
+    let refused = tersor(&[&"emit", &model, &"-o", &own])?;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("Makefile"));
+    assert_eq!(std::fs::read_to_string(own.join("Makefile"))?, "all:\n");
+    json(&[&"emit", &model, &"-o", &folder.path().join("c"), &"--json"])?;
+    json(&[&"emit", &model, &"--target", &"rust", &"-o", &folder.path().join("rust"), &"--json"])?;
+    // Without any tool, each is named, and nothing is called verified.
+    let bare = Command::new(env!("CARGO_BIN_EXE_tersor"))
+        .args(["tiny", "emit", "--verify", "--json", "-o"])
+        .args([&folder.path().join("c"), &model])
+        .env("PATH", folder.path())
+        .output()?;
+    assert_eq!(bare.status.code(), Some(1));
+    let bare: Value = serde_json::from_slice(&bare.stdout)?;
+    let missing = bare["runs"].as_array().ok_or("no runs")?.iter().map(|run| run["missing"].as_str());
+    let missing: Vec<&str> = missing.collect::<Option<_>>().ok_or("something was found")?;
+    assert!(missing[0].contains("gcc") && missing[1].contains("arm-none-eabi-gcc"), "{missing:?}");
     Ok(())
 }
 

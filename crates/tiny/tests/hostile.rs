@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use tersor_data::testing::{Failure, Trials};
+use tersor_data::testing::{self, Failure, Trials};
 use tersor_data::{Array, Elements, npz, shared};
 use tersor_kernels::int8::Activation;
 use tersor_kernels::window::Padding;
@@ -49,18 +49,9 @@ static ALLOCATOR: Counting = Counting;
 const MOST_TIME: Duration = Duration::from_secs(1);
 const MOST_BYTES: usize = 256 << 20;
 
-const MODELS: [&str; 6] = [
-    "resnet8_cifar10_int8",
-    "dscnn_kws_int8",
-    "mobilenetv1_vww96_int8",
-    "autoencoder_ad_int8",
-    "mcunet_vww1_int8",
-    "mcunet_persondet_int8",
-];
-
 fn main() {
     let mut trials = Trials::new();
-    for model in MODELS {
+    for model in shared::TINY_NETWORKS {
         let file = format!("tiny/{model}.tflite");
         trials = trials
             .needs(&[&file])
@@ -78,8 +69,7 @@ fn main() {
 }
 
 fn bytes(model: &str) -> Result<Vec<u8>> {
-    let path = shared::file(&format!("tiny/{model}.tflite")).ok_or_else(|| format!("{model} is absent"))?;
-    Ok(std::fs::read(path)?)
+    Ok(std::fs::read(testing::file(&format!("tiny/{model}.tflite"))?)?)
 }
 
 /// The same numbers on every run: a failure can be looked at again.
@@ -293,7 +283,7 @@ fn huge() -> Result {
 
 fn graph_files() -> Result {
     let read = |suffix: &str| -> Result<Vec<u8>> {
-        Ok(std::fs::read(shared::file(&format!("tiny/mcunet_5fps_int8.{suffix}")).ok_or("absent")?)?)
+        Ok(std::fs::read(testing::file(&format!("tiny/mcunet_5fps_int8.{suffix}"))?)?)
     };
     let (json, weights) = (read("json")?, read("safetensors")?);
     let mut random = random(3);

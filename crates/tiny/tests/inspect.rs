@@ -1,7 +1,7 @@
 //! What `inspect` says of the shared networks: the sheet's multiply-adds and bounds, and every file is read.
 
-use tersor_data::testing::{Failure, Trials};
-use tersor_data::{npz, shared};
+use tersor_data::npz;
+use tersor_data::testing::{self, Failure, Trials};
 use tersor_network::reference::unsupported;
 use tersor_tiny::inspect::inspect;
 use tersor_tiny::{network, profile};
@@ -21,7 +21,7 @@ fn main() {
     for (name, operators, macs, bound, lower) in BOUNDS {
         let file = format!("tiny/{name}.tflite");
         trials = trials.needs(&[&file]).test(&format!("{name}_has_the_published_costs_and_bounds"), move || {
-            let found = inspect(&network::read(shared::file(&file).ok_or("absent")?)?);
+            let found = inspect(&network::read(testing::file(&file)?)?);
             assert_eq!(found.operators.len(), operators);
             assert_eq!(found.macs, macs);
             assert_eq!((found.bound_bytes, found.lower_bound_bytes), (bound, lower));
@@ -33,7 +33,7 @@ fn main() {
     trials
         .needs(&["generation/pretrainedResnet.tflite"])
         .test("a_float_network_is_read_and_runnable", || {
-            let found = inspect(&network::read(shared::file("generation/pretrainedResnet.tflite").ok_or("absent")?)?);
+            let found = inspect(&network::read(testing::file("generation/pretrainedResnet.tflite")?)?);
             assert!(found.runnable, "{:?}", found.unsupported);
             assert_eq!(found.macs, 12_501_632);
             assert_eq!(found.bound_bytes, 4 * 49_152);
@@ -41,7 +41,7 @@ fn main() {
         })
         .needs(&["tiny/mcunet_5fps_int8.json"])
         .test("a_graph_file_is_read_and_runnable", || {
-            let found = inspect(&network::read(shared::file("tiny/mcunet_5fps_int8.json").ok_or("absent")?)?);
+            let found = inspect(&network::read(testing::file("tiny/mcunet_5fps_int8.json")?)?);
             assert!(found.runnable, "{:?}", found.unsupported);
             assert!(found.macs > 20_000_000 && found.parameters > 400_000);
             Ok(())
@@ -54,7 +54,7 @@ fn main() {
 }
 
 fn profile_is_drawn() -> Result<(), Failure> {
-    let found = inspect(&network::read(shared::file("tiny/resnet8_cifar10_int8.tflite").ok_or("absent")?)?);
+    let found = inspect(&network::read(testing::file("tiny/resnet8_cifar10_int8.tflite")?)?);
     let svg = profile::svg(&found)?;
     assert!(svg.starts_with("<svg") && svg.contains("49152 B"));
     // Two bars an operator, besides the legend.

@@ -1,14 +1,13 @@
 //! Plans: executed in a trapped arena they give the same bits as the layers, on real and on random networks, and take
 //! the bytes they promise.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use rayon::prelude::*;
-use tersor_data::testing::{Failure, Trials};
-use tersor_data::{Array, ElementType, Elements, shared};
+use tersor_data::testing::{self, Failure, Trials};
+use tersor_data::{Array, ElementType, Elements};
 use tersor_kernels::int8::Activation;
 use tersor_kernels::window::{Padding, Window};
 use tersor_network::operator::{Operator, Pool};
@@ -70,8 +69,7 @@ fn main() {
 }
 
 fn network(name: &str) -> Result<Network> {
-    let path: PathBuf = shared::file(&format!("tiny/{name}.tflite")).ok_or_else(|| format!("{name} is absent"))?;
-    Ok(tflite::read(path)?)
+    Ok(tflite::read(testing::file(&format!("tiny/{name}.tflite"))?)?)
 }
 
 fn random(seed: u8) -> TestRng {

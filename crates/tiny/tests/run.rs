@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use tersor_data::fetch::{self, Cache};
-use tersor_data::testing::{Failure, Skip, Trials};
-use tersor_data::{Array, Elements, Picture, npy, npz, shared};
+use tersor_data::testing::{self, Failure, Trials};
+use tersor_data::{Array, Elements, Picture, npy, npz};
 use tersor_network::reference::Options;
 use tersor_network::{Network, tflite};
 use tersor_tiny::input::{self, Normalization};
@@ -38,7 +37,7 @@ fn main() {
 }
 
 fn tiny(file: &str) -> Result<std::path::PathBuf> {
-    Ok(shared::file(&format!("tiny/{file}")).ok_or_else(|| format!("tiny/{file} is absent"))?)
+    testing::file(&format!("tiny/{file}"))
 }
 
 fn on(network: &Network, array: Array) -> Result<Results> {
@@ -48,14 +47,7 @@ fn on(network: &Network, array: Array) -> Result<Results> {
 
 /// The wake-word model `name`, downloaded if need be.
 fn wake_word_model(name: &str) -> Result<Network> {
-    let entry = name.replace('_', "-");
-    match fetch::get(&entry, &Cache::new()?, &|_| ()) {
-        Ok(path) => Ok(network::read(path)?),
-        Err(e @ (tersor_data::Error::Download { .. } | tersor_data::Error::NoTool { .. })) => {
-            Err(Skip(format!("{entry} could not be had: {e}")).into())
-        }
-        Err(e) => Err(e.into()),
-    }
+    Ok(network::read(testing::fetched(&name.replace('_', "-"))?)?)
 }
 
 /// Goldens by `bench/peers/tiny_goldens.py`: 64 successive frames through one tflite-micro interpreter.

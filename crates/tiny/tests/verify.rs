@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use tersor_data::testing::{Failure, Trials};
-use tersor_data::{Array, Elements, npz, shared};
+use tersor_data::testing::{self, Failure, Trials};
+use tersor_data::{Array, Elements, npz};
 use tersor_network::{Network, tflite};
 use tersor_tiny::run::{Settings, dump, run};
 use tersor_tiny::verify::{Golden, Verdict, verify};
@@ -42,7 +42,7 @@ fn main() {
 }
 
 fn tiny(file: &str) -> Result<PathBuf> {
-    Ok(shared::file(&format!("tiny/{file}")).ok_or_else(|| format!("tiny/{file} is absent"))?)
+    testing::file(&format!("tiny/{file}"))
 }
 
 fn network(name: &str) -> Result<Network> {

@@ -73,11 +73,24 @@ pub fn emit(network: &Network, plan: &Plan, target: Target) -> Result<Emission, 
 }
 
 impl Emission {
-    /// Writes every file below `folder`, which is made if it does not exist.
+    /// Writes every file below `folder`, which is made if it does not exist. Files of an earlier program are replaced, no
+    /// others.
     ///
     /// # Errors
-    /// [`Error::Output`] or [`Error::Data`] naming the file that cannot be written.
+    /// [`Error::Output`] or [`Error::Data`] naming the file that cannot be written, or that somebody else wrote.
     pub fn write(&self, folder: &Path) -> Result<(), Error> {
+        let output = |file: &Path, why: &str| Error::Output { file: file.into(), why: why.into() };
+        if folder.exists() && !folder.is_dir() {
+            return Err(output(folder, "is a file, and must be a folder"));
+        }
+        let written_before = self.files.iter().any(|(path, text)| {
+            let says = |text: &str| text.contains("by `tersor tiny emit");
+            says(text) && std::fs::read_to_string(folder.join(path)).is_ok_and(|found| says(&found))
+        });
+        let foreign = self.files.iter().map(|(path, _)| folder.join(path)).find(|file| file.exists());
+        if let Some(file) = foreign.filter(|_| !written_before) {
+            return Err(output(&file, "is not of `tersor tiny emit` and would be lost: choose an empty folder"));
+        }
         for (path, text) in &self.files {
             let file = folder.join(path);
             let parent = file.parent().unwrap_or(folder);

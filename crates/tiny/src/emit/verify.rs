@@ -80,7 +80,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Run {
     /// `host`, or the processor.
     pub place: &'static str,
-    /// What is missing to try; nothing else is known then.
+    /// The tool that is missing, and what brings it. Where the program could be built, its sizes are known all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
     /// What the program said if it was wrong, or why it could not be built.
@@ -118,6 +118,13 @@ impl Run {
         }
     }
 
+    fn stopped(self, by: Obstacle) -> Self {
+        match by {
+            Obstacle::Missing(what) => Self { missing: Some(what), ..self },
+            Obstacle::Wrong(what) => Self { wrong: Some(what), ..self },
+        }
+    }
+
     /// Whether it ran, and gave every bit.
     pub fn is_equal(&self) -> bool {
         self.missing.is_none() && self.wrong.is_none()
@@ -142,17 +149,6 @@ pub fn verify(emission: &Emission, folder: &Path, places: &[&str]) -> Result<Vec
     std::fs::create_dir_all(&build)
         .map_err(|e| Error::Output { file: build.clone(), why: format!("cannot be made: {e}") })?;
     let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.into());
-    let finish = |mut run: Run, done: Result<Run, Obstacle>| match done {
-        Ok(run) => run,
-        Err(Obstacle::Missing(what)) => {
-            run.missing = Some(what);
-            run
-        }
-        Err(Obstacle::Wrong(what)) => {
-            run.wrong = Some(what);
-            run
-        }
-    };
     let on_host = || match emission.target {
         Target::C => on_host(&folder),
         Target::Rust => rust::on_host(&folder),
@@ -162,11 +158,35 @@ pub fn verify(emission: &Emission, folder: &Path, places: &[&str]) -> Result<Vec
         Target::Rust => rust::on_chip(&folder, chip),
     };
     let one = |place: &&str| match CHIPS.iter().find(|chip| chip.name == *place) {
-        Some(found) => Some(finish(Run::at(found.name), on_chip(found))),
-        None if *place == "host" => Some(finish(Run::at("host"), on_host())),
+        Some(found) => Some(on_chip(found).unwrap_or_else(|obstacle| Run::at(found.name).stopped(obstacle))),
+        None if *place == "host" => Some(on_host().unwrap_or_else(|obstacle| Run::at("host").stopped(obstacle))),
         None => None,
     };
     Ok(places.par_iter().filter_map(one).collect())
+}
+
+/// That a tool is missing, and which of Debian's packages brings it.
+fn not_installed(program: &str) -> String {
+    let package = match program {
+        "gcc" | "cc" => "gcc",
+        "qemu-system-arm" => "qemu-system-arm",
+        "rustc" => "rustc-web",
+        _ if program.starts_with("arm-none-eabi-") => "gcc-arm-none-eabi and libnewlib-arm-none-eabi",
+        _ => return format!("{program} is not installed"),
+    };
+    format!("{program} is not installed (Debian: {package})")
+}
+
+/// A file that comes with newlib, which the cross compiler does without; gcc says no more than its name if it has none.
+fn newlib(folder: &Path, flags: &[&str], file: &str) -> Result<String, Obstacle> {
+    let asked = format!("-print-file-name={file}");
+    let said = tool(folder, "arm-none-eabi-gcc", &[flags, &[&asked]].concat())?;
+    match said.trim() {
+        found if found == file => {
+            Err(Obstacle::Missing(format!("newlib's {file} is not installed (Debian: libnewlib-arm-none-eabi)")))
+        }
+        found => Ok(found.into()),
+    }
 }
 
 /// Runs a tool in `folder`, and gives what it said.
@@ -179,7 +199,7 @@ fn tool(folder: &Path, program: &str, arguments: &[&str]) -> Result<String, Obst
         .stderr(Stdio::piped())
         .spawn();
     let mut child = child.map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => Obstacle::Missing(format!("{program} is not installed")),
+        std::io::ErrorKind::NotFound => Obstacle::Missing(not_installed(program)),
         _ => Obstacle::Wrong(format!("{program}: {e}")),
     })?;
     // Both ends are read at once, lest one fills up; a program that hangs is ended.
@@ -249,6 +269,7 @@ fn link_flags(chip: &Chip) -> Vec<String> {
 
 fn on_chip(folder: &Path, chip: &Chip) -> Result<Run, Obstacle> {
     const GCC: &str = "arm-none-eabi-gcc";
+    newlib(folder, &[], "nano.specs")?;
     let flags = chip_flags(chip);
     let strict: Vec<&str> = STRICT.into_iter().chain(flags.iter().map(String::as_str)).collect();
     let object = format!("build/model-{}.o", chip.name);
@@ -275,28 +296,33 @@ fn on_chip(folder: &Path, chip: &Chip) -> Result<Run, Obstacle> {
     let sizes = tool(folder, "arm-none-eabi-size", &[&example])?;
     let sizes: Vec<u64> =
         sizes.lines().nth(1).unwrap_or_default().split_whitespace().filter_map(|n| n.parse().ok()).collect();
-    let said = emulated(folder, chip, &check)?;
-    Ok(Run {
+    let built = Run {
         arena_bytes: arena,
-        stack_bytes: said_number(&said, "stack "),
         code_bytes: Some(of(".text")),
         constant_bytes: Some(of(".rodata")),
         flash_bytes: sizes.first().zip(sizes.get(1)).map(|(text, data)| text + data),
         ram_bytes: sizes.get(1).zip(sizes.get(2)).map(|(data, bss)| data + bss),
-        instructions: said_number(&said, "ticks ").map(|ticks| ticks * chip.tick / 1000),
         ..Run::at(chip.name)
-    })
+    };
+    Ok(emulated(folder, chip, &check, built))
 }
 
-/// What a program says in qemu, which must be that all is right.
-fn emulated(folder: &Path, chip: &Chip, program: &str) -> Result<String, Obstacle> {
+/// What is known of a program once it has run in qemu, where it must say that all is right.
+fn emulated(folder: &Path, chip: &Chip, program: &str, built: Run) -> Run {
     const SETTINGS: &str = "-display none -monitor none -serial none -icount shift=0 -semihosting-config \
                             enable=on,target=native";
     let machine = ["-M", chip.machine, "-kernel", program];
     let settings: Vec<&str> = SETTINGS.split_whitespace().chain(machine).collect();
-    let said = tool(folder, "qemu-system-arm", &settings)?;
-    said_ok(&said)?;
-    Ok(said)
+    let said = tool(folder, "qemu-system-arm", &settings);
+    match said.and_then(|said| said_ok(&said).map(|()| said)) {
+        Ok(said) => Run {
+            stack_bytes: said_number(&said, "stack "),
+            // None beyond the 24 bits of SysTick: the program says no number then.
+            instructions: said_number(&said, "ticks ").map(|ticks| ticks * chip.tick / 1000),
+            ..built
+        },
+        Err(obstacle) => built.stopped(obstacle),
+    }
 }
 
 /// The linker's script of every chip.

@@ -33,7 +33,10 @@ impl Bound {
         // A plan without fused sums names them as steps of their own.
         let known = |program: &Program| plan.steps.iter().all(|s| program.ops.iter().any(|op| op.main == s.op));
         let program = if known(&fused) { fused } else { Program::of(network, false)? };
-        let fault = |why: String| Error::Plan { network: plan.file.clone(), why };
+        let fault = |why: String| Error::Plan {
+            network: network.name.clone(),
+            why: format!("the plan, made for {}, does not fit: {why}", plan.file),
+        };
         let buffer_of = |piece: &Piece| {
             let found = program.buffers.iter().position(|b| b.tensor == piece.index);
             let b = found.ok_or_else(|| fault(format!("the network stores no tensor {}", piece.index)))?;

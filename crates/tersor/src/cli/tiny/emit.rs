@@ -104,7 +104,12 @@ impl Emit {
         emission.write(&self.out)?;
         let runs = if self.verify {
             let spinner = self.output.spinner();
-            spinner.set_message("compiling and running");
+            spinner.set_message(match target {
+                Target::C => "compiling and running",
+                Target::Rust => {
+                    "compiling and running; the first time also Rust's core, half a minute for each of two targets"
+                }
+            });
             verify::verify(&emission, &self.out, &verify::PLACES)?
         } else {
             Vec::new()
@@ -113,10 +118,11 @@ impl Emit {
         self.output.show(&emitted, || emitted_table(&emitted))?;
         let wrong: Vec<&str> = emitted.runs.iter().filter(|r| r.wrong.is_some()).map(|r| r.place).collect();
         if !wrong.is_empty() {
-            bail!("{}: the program is wrong on {}", self.model.display(), wrong.join(", "));
+            bail!("{}: the program could not be built, or is wrong, on {}", self.model.display(), wrong.join(", "));
         }
         if self.verify && emitted.runs.iter().all(|r| r.missing.is_some()) {
-            bail!("nothing could be verified: install gcc, or gcc-arm-none-eabi and qemu-system-arm");
+            let first = if target == Target::C { "gcc" } else { "a Rust toolchain" };
+            bail!("nothing could be verified: install {first}, or what else is named above");
         }
         Ok(())
     }
@@ -132,8 +138,9 @@ impl Emit {
         }
         let (plan, _) = plan::search(model, Search { input, sram: self.sram, ..Search::default() })?;
         if let Some(sram) = self.sram.filter(|&sram| plan.peak_bytes as u64 > sram) {
+            let try_next = if input == InputMode::Resident { " (try --input streamed)" } else { "" };
             bail!(
-                "{}: the smallest plan found takes {} bytes, {sram} are allowed (try --input streamed)",
+                "{}: the smallest plan found takes {} bytes, {sram} are allowed{try_next}",
                 self.model.display(),
                 plan.peak_bytes
             );
@@ -167,13 +174,13 @@ fn emitted_table(emitted: &Emitted) -> String {
         let number = |n: Option<u64>| n.map_or("-".into(), quantity::thousands);
         for run in &emitted.runs {
             let result = match (&run.missing, &run.wrong) {
-                (Some(what), _) => format!("not tried: {what}"),
-                (_, Some(_)) => "wrong".into(),
-                _ => "equal".into(),
+                (Some(_), _) => "not tried",
+                (_, Some(_)) => "wrong",
+                _ => "equal",
             };
             rows.add_row([
                 run.place.to_string(),
-                result,
+                result.into(),
                 number(run.arena_bytes),
                 number(run.stack_bytes),
                 number(run.code_bytes),
@@ -183,10 +190,16 @@ fn emitted_table(emitted: &Emitted) -> String {
             ]);
         }
         text = rows.trim_fmt() + "\n";
+        let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
         for run in &emitted.runs {
-            if let Some(wrong) = &run.wrong {
-                let _ = writeln!(text, "\n{}: {wrong}", run.place);
+            let Some(reason) = run.missing.as_deref().or(run.wrong.as_deref()) else { continue };
+            match reasons.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, places)) => places.push(run.place),
+                None => reasons.push((reason, vec![run.place])),
             }
+        }
+        for (reason, places) in reasons {
+            let _ = writeln!(text, "\n{}: {reason}", places.join(", "));
         }
         text.push('\n');
     }
@@ -201,6 +214,17 @@ fn emitted_table(emitted: &Emitted) -> String {
         for value in values {
             line(what, format!("{} {} {}", plain(value.name), value.kind, shape(value.shape)));
         }
+    }
+    if emitted.runs.is_empty() {
+        let folder = emitted.folder.display().to_string();
+        let folder = if folder.contains(char::is_whitespace) { format!("'{folder}'") } else { folder };
+        line(
+            "to check",
+            match emitted.target {
+                Target::C => format!("make -C {folder} check, in qemu: make -C {folder} check-cortex-m4"),
+                Target::Rust => format!("cargo run --manifest-path {folder}/Cargo.toml --example check"),
+            },
+        );
     }
     text
 }

@@ -33,7 +33,7 @@ static void end(uint32_t code)
     }
 }
 
-/* Ticks of the processor's clock since `ticks_start`, at most 2^24 of them. */
+/* SysTick counts down in 24 bits, and raises a flag when it starts again: then the count is lost. */
 void ticks_start(void)
 {
     SYSTICK[1] = 0xffffff;
@@ -43,7 +43,8 @@ void ticks_start(void)
 
 uint32_t ticks(void)
 {
-    return 0xffffff - SYSTICK[2];
+    const uint32_t left = SYSTICK[2];
+    return (SYSTICK[0] & (1u << 16)) != 0 ? 0 : 0xffffff - left;
 }
 
 static uint32_t *stack_pointer(void)

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use tersor_data::fetch::Cache;
 
-use super::{Chip, Obstacle, Run, emulated, said_number, said_ok, tool};
+use super::{Chip, Obstacle, Run, emulated, newlib, not_installed, said_ok, tool};
 
 /// A compiler that can make programs for a chip.
 #[derive(Clone)]
@@ -44,7 +44,13 @@ pub(super) fn on_host(folder: &Path) -> Result<Run, Obstacle> {
     let known = format!("{name}={library}");
     let program = folder.join("build/check-host");
     let program = program.to_str().ok_or_else(|| Obstacle::Wrong("the folder's name is no text".into()))?;
-    tool(folder, "rustc", &[&checks[..], &["--extern", &known, "examples/check.rs", "-o", program]].concat())?;
+    let linked =
+        tool(folder, "rustc", &[&checks[..], &["--extern", &known, "examples/check.rs", "-o", program]].concat());
+    linked.map_err(|obstacle| match obstacle {
+        // What rustc links with is a tool like any other.
+        Obstacle::Wrong(said) if said.contains("linker `cc` not found") => Obstacle::Missing(not_installed("cc")),
+        other => other,
+    })?;
     said_ok(&tool(folder, program, &[])?)?;
     Ok(Run::at("host"))
 }
@@ -73,15 +79,14 @@ pub(super) fn on_chip(folder: &Path, chip: &Chip) -> Result<Run, Obstacle> {
     tool(folder, &compiler.program, &[&flags[..], &make].concat())?;
 
     // What newlib and libgcc hold for this chip.
-    let gcc = |what: &str| {
-        let cpu = format!("-mcpu={}", chip.name);
-        let said = tool(folder, "arm-none-eabi-gcc", &[&cpu, "-mthumb", "-mfloat-abi=soft", what])?;
-        Ok(format!("link-arg={}", said.trim()))
-    };
-    let (newlib, libgcc) = (gcc("-print-file-name=libc.a")?, gcc("-print-libgcc-file-name")?);
+    let cpu = format!("-mcpu={}", chip.name);
+    let cpu = [cpu.as_str(), "-mthumb", "-mfloat-abi=soft"];
+    let libc = format!("link-arg={}", newlib(folder, &cpu, "libc.a")?);
+    let libgcc = tool(folder, "arm-none-eabi-gcc", &[&cpu[..], &["-print-libgcc-file-name"]].concat())?;
+    let libgcc = format!("link-arg={}", libgcc.trim());
     let script = if chip.name == "cortex-m55" { "mps3-an547" } else { "cortex-m" };
     let script = format!("link-arg=-Tcheck/{script}.ld");
-    let link = ["linker=arm-none-eabi-ld", "linker-flavor=ld", &script, &newlib, &libgcc];
+    let link = ["linker=arm-none-eabi-ld", "linker-flavor=ld", &script, &libc, &libgcc];
     let link: Vec<&str> = link.iter().flat_map(|l| ["-C", *l]).collect();
     let program = |main: &str| -> Result<String, Obstacle> {
         let out = format!("build/{main}-{}.elf", chip.name);
@@ -102,17 +107,15 @@ pub(super) fn on_chip(folder: &Path, chip: &Chip) -> Result<Run, Obstacle> {
         let sizes = sizes.filter(|words| words.first().is_some_and(|name| names.contains(name)));
         sizes.filter_map(|words| words.get(1)?.parse::<u64>().ok()).sum()
     };
-    let said = emulated(folder, chip, &check)?;
-    Ok(Run {
+    let built = Run {
         arena_bytes: arena,
-        stack_bytes: said_number(&said, "stack "),
         code_bytes: Some(of(&[".text"])),
         constant_bytes: Some(of(&[".rodata"])),
         flash_bytes: Some(of(&[".vectors", ".text", ".rodata", ".data"])),
         ram_bytes: Some(of(&[".data", ".bss"])),
-        instructions: said_number(&said, "ticks ").map(|ticks| ticks * chip.tick / 1000),
         ..Run::at(chip.name)
-    })
+    };
+    Ok(emulated(folder, chip, &check, built))
 }
 
 /// The first `rustc` on the path that has `core` for `target`, or its sources.

@@ -48,20 +48,25 @@ extern "C" {
     static __stack_limit: u32;
 }
 
-/// SysTick counts down in 24 bits; started by the first call.
-pub fn ticks_left() -> u32 {
-    let systick = 0xe000_e010 as *mut u32;
+const SYSTICK: *mut u32 = 0xe000_e010 as *mut u32;
+
+/// Starts SysTick, which counts down in 24 bits.
+pub fn ticks_start() {
     // SAFETY: the registers of SysTick, which every Cortex-M of these has.
     unsafe {
-        if systick.read_volatile() & 1 == 0 {
-            systick.add(1).write_volatile(0xff_ffff);
-            systick.add(2).write_volatile(0);
-            systick.write_volatile(5);
-            // The first value is loaded at the next tick.
-            while systick.add(2).read_volatile() == 0 {}
-        }
-        systick.add(2).read_volatile()
+        SYSTICK.add(1).write_volatile(0xff_ffff);
+        SYSTICK.add(2).write_volatile(0);
+        SYSTICK.write_volatile(5);
+        // The first value is loaded at the next tick.
+        while SYSTICK.add(2).read_volatile() == 0 {}
     }
+}
+
+/// Ticks since then; none if SysTick raised its flag because it started again.
+pub fn ticks() -> Option<u32> {
+    // SAFETY: as above.
+    let (left, flags) = unsafe { (SYSTICK.add(2).read_volatile(), SYSTICK.read_volatile()) };
+    (flags & 1 << 16 == 0).then_some(0xff_ffff - left)
 }
 
 /// Bytes of the stack that no longer hold the paint.
