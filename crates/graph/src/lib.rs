@@ -29,7 +29,9 @@
 //! | [`search`] | bounded shortest paths |
 //! | [`spanner`] | the thinned graph with its certificate |
 //! | [`verify`] | the true stretch, measured pair by pair |
+//! | [`bench`] | how time, memory and arcs grow |
 
+pub mod bench;
 pub mod components;
 pub mod digraph;
 mod error;

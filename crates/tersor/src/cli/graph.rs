@@ -9,6 +9,7 @@ use tersor::graph::sources;
 
 use super::show::BadUsage;
 
+mod bench;
 mod check;
 mod convert;
 mod generate;
@@ -23,6 +24,7 @@ pub enum Graph {
     Stats(stats::Stats),
     Convert(convert::Convert),
     Generate(generate::Generate),
+    Bench(bench::Bench),
     Spanner(Box<spanner::Spanning>),
     Verify(verify::Verify),
     Check(check::Check),
@@ -35,6 +37,7 @@ impl Graph {
             Self::Stats(stats) => stats.run(),
             Self::Convert(convert) => convert.run(),
             Self::Generate(generate) => generate.run(),
+            Self::Bench(bench) => bench.run(),
             Self::Spanner(spanner) => spanner.run(),
             Self::Verify(verify) => verify.run(),
             Self::Check(check) => check.run(),

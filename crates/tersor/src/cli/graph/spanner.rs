@@ -75,7 +75,7 @@ pub struct Spanning {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Method {
+pub enum Method {
     /// Carved clusters: near-linear time, the stretch is certain
     Certified,
     /// The published algorithm, with its proofs: stretch O(k log n) with high probability
@@ -277,14 +277,19 @@ impl Spanning {
 }
 
 impl Method {
-    fn name(self) -> &'static str {
+    /// The same in the library.
+    pub fn in_library(self) -> spanner::Method {
         match self {
-            Self::Certified => "certified",
-            Self::Paper => "paper",
-            Self::ExactCover => "exact-cover",
-            Self::Preserver => "preserver",
-            Self::Greedy => "greedy",
+            Self::Certified => spanner::Method::Certified,
+            Self::Paper => spanner::Method::Paper,
+            Self::ExactCover => spanner::Method::ExactCover,
+            Self::Preserver => spanner::Method::Preserver,
+            Self::Greedy => spanner::Method::Greedy,
         }
+    }
+
+    fn name(self) -> &'static str {
+        self.in_library().name()
     }
 }
 
