@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::generate::{Family, generate};
 use crate::spanner::certified::{self, Effort, certified};
+use crate::spanner::check::check;
 use crate::spanner::{Method, Spanner, exact_cover, greedy, paper, preserver};
 use crate::{Digraph, Error, sources};
 
@@ -71,6 +72,8 @@ pub struct Row {
     pub seconds: f64,
     /// On how many sources it was timed, if not on all; time and relaxations are scaled.
     pub timed_sources: Option<usize>,
+    /// Time to check the certificate from scratch, once; of the method certified.
+    pub check_seconds: Option<f64>,
     /// Arcs that the searches looked at.
     pub relaxations: u64,
     /// Arcs of H; unknown if only some sources were timed.
@@ -139,7 +142,8 @@ pub struct Report {
 /// Measures, and tells `progress` what comes next.
 ///
 /// # Errors
-/// Those of [`generate`], [`sources::sample`] and the methods; [`Error::Parameter`] for no threads.
+/// Those of [`generate`], [`sources::sample`] and the methods; [`Error::Parameter`] for threads that cannot be started;
+/// [`Error::Rejected`] if a certificate proves nothing, which would be a fault of ours.
 pub fn bench(settings: &Settings, progress: &dyn Fn(&str)) -> Result<Report, Error> {
     let mut rows = Vec::new();
     for &family in &settings.families {
@@ -175,6 +179,7 @@ struct Rounds {
     method: Method,
     seconds: Vec<f64>,
     peak_bytes: Option<u64>,
+    check_seconds: Option<f64>,
     spanner: Option<Spanner>,
 }
 
@@ -183,7 +188,7 @@ impl Place<'_> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build();
         let value = self.threads as f64;
         let pool = pool.map_err(|_| Error::Parameter { what: "threads", value, range: "what the system can start" })?;
-        let of = |&method| Rounds { method, seconds: Vec::new(), peak_bytes: None, spanner: None };
+        let of = |&method| Rounds { method, seconds: Vec::new(), peak_bytes: None, check_seconds: None, spanner: None };
         let mut all: Vec<Rounds> = settings.methods.iter().map(of).collect();
         for round in 0..settings.rounds.max(1) {
             for rounds in &mut all {
@@ -202,6 +207,12 @@ impl Place<'_> {
                 let spanner = pool.install(|| self.build(rounds.method, settings))?;
                 rounds.seconds.push(start.elapsed().as_secs_f64());
                 rounds.peak_bytes = rounds.peak_bytes.max(memory::peak());
+                if method == Method::Certified.name() && round == 0 {
+                    let (kept, certificate) = (graph.subgraph(&spanner.arcs), spanner.certificate(roots));
+                    let start = Instant::now();
+                    pool.install(|| check(graph, &kept, &certificate, Some(roots)))??;
+                    rounds.check_seconds = Some(start.elapsed().as_secs_f64());
+                }
                 rounds.spanner = Some(spanner);
             }
         }
@@ -228,7 +239,7 @@ impl Place<'_> {
     }
 
     fn row(&self, rounds: Rounds, settings: &Settings) -> Option<Row> {
-        let Rounds { method, mut seconds, peak_bytes, spanner } = rounds;
+        let Rounds { method, mut seconds, peak_bytes, check_seconds, spanner } = rounds;
         let spanner = spanner?;
         let timed = self.timed(method, settings).len();
         let scale = self.roots.len() as f64 / timed.max(1) as f64;
@@ -245,6 +256,7 @@ impl Place<'_> {
             rounds: seconds.len(),
             seconds: scale * median(&mut seconds),
             timed_sources: (!all).then_some(timed),
+            check_seconds,
             relaxations: (scale * spanner.relaxations as f64) as u64,
             kept: all.then(|| spanner.arcs.len()),
             clusters: spanner.clusters.len(),
@@ -373,6 +385,7 @@ mod tests {
             let exact = ["exact-cover", "preserver"].contains(&row.method);
             assert_eq!(row.timed_sources, (exact && row.sources == 40).then_some(20));
             assert_eq!(row.kept.is_none(), row.timed_sources.is_some());
+            assert_eq!(row.check_seconds.is_some(), row.method == "certified");
             assert!(row.rounds == 2 && row.seconds > 0.0 && row.relaxations > 0);
             assert!(row.kept.is_none_or(|kept| kept <= row.arcs));
         }

@@ -143,4 +143,7 @@ pub enum Error {
     /// A picture that cannot be drawn.
     #[error("the picture cannot be drawn: {0}")]
     Drawing(String),
+    /// A certificate that proves nothing.
+    #[error("the certificate is rejected: {0}")]
+    Rejected(#[from] crate::spanner::check::Rejection),
 }

@@ -205,6 +205,21 @@ fn threads_change_nothing() -> Result<(), Failure> {
     };
     let (one, two, four) = (on(1)?, on(2)?, on(4)?);
     assert!(one == two && one == four);
+    let slower = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let few = &sources[..40];
+        pool.install(|| {
+            let small = certified(&graph, few, &Settings { effort: Effort::Small, ..settings(8.0, 3) })?;
+            let pruned = prune(&graph, few, &small);
+            Ok::<_, Error>((
+                small,
+                pruned,
+                calibrate(&graph, few, &settings(8.0, 3), true)?,
+                exact_cover(&graph, few, 2, 0.25)?,
+            ))
+        })
+    };
+    assert!(slower(1)? == slower(3)?);
     let other = certified(&graph, &sources, &settings(16.0, 4))?;
     let change = other.arcs.len() as f64 / one.arcs.len() as f64;
     assert!((0.97..=1.03).contains(&change), "another seed changes the arcs by {change}");

@@ -18,6 +18,7 @@ fn main() {
         .needs(&[])
         .test("ids_far_apart_are_numbered_and_mapped", relabel)
         .test("families_are_generated_by_seed", generate)
+        .test("growth_is_measured_for_all_methods", bench)
         .test("bad_usage_exits_with_2_and_bad_files_with_1", refusals)
         .run()
 }
@@ -145,6 +146,38 @@ fn generate() -> Result {
         assert!(std::fs::read(&out)? != first, "{family}");
         let _ = std::fs::remove_file(at("g.co"));
     }
+    Ok(())
+}
+
+fn bench() -> Result {
+    let folder = tempfile::tempdir()?;
+    let curves = folder.path().join("growth.svg");
+    let lists: [&dyn AsRef<OsStr>; 13] = [
+        &"bench",
+        &"--family",
+        &"grid,trap",
+        &"--arcs",
+        &"2e3,8e3",
+        &"--sample",
+        &"20",
+        &"--rounds",
+        &"1",
+        &"--threads",
+        &"2",
+        &"--json",
+        &"-o",
+    ];
+    let measured = json(&[&lists[..], &[&curves]].concat())?;
+    let rows = measured["rows"].as_array().ok_or("no rows")?;
+    assert_eq!(rows.len(), 2 * 2 * 4);
+    for field in ["seconds", "relaxations", "arcs", "sources", "stretch", "clusters"] {
+        assert!(rows.iter().all(|row| row[field].is_number()), "{field}");
+    }
+    let growth = measured["growth"].as_array().ok_or("no growth")?;
+    assert!(growth.len() == 2 * 4 && growth.iter().all(|growth| growth["theory"].is_number()));
+    assert_eq!(measured["ratios"].as_array().map(Vec::len), Some(2 * 2 * 3));
+    assert!(std::fs::read_to_string(&curves)?.contains("exponent"));
+    assert_eq!(tersor(&[&"bench", &"--family", &"star"])?.status.code(), Some(2));
     Ok(())
 }
 

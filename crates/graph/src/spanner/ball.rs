@@ -96,7 +96,7 @@ pub struct Explorer {
     stamp: u32,
     round: u32,
     members: Vec<Member>,
-    near_count: usize,
+    near_arcs: usize,
     centre: u32,
     radius: f64,
     /// What the last [`Explorer::missing`] found.
@@ -121,7 +121,7 @@ impl Explorer {
             stamp: 0,
             round: 0,
             members: Vec::new(),
-            near_count: 0,
+            near_arcs: 0,
             centre: 0,
             radius: 0.0,
             added: Grown::none(graph),
@@ -150,13 +150,13 @@ impl Explorer {
         side_by_side(both, || first(out, &ahead), || first(back, &behind));
 
         *stamp += 1;
-        self.near_count = 0;
+        self.near_arcs = 0;
         for search in [&*out, &*back] {
             for &vertex in search.reached() {
                 let mark = &mut near[vertex as usize];
                 if *mark != *stamp && search.distance(vertex) <= half {
                     *mark = *stamp;
-                    self.near_count += 1;
+                    self.near_arcs += graph.row(Direction::Out, vertex).len();
                 }
             }
         }
@@ -189,9 +189,9 @@ impl Explorer {
         self.radius
     }
 
-    /// |W| of the last ball explored.
-    pub fn near_count(&self) -> usize {
-        self.near_count
+    /// How many arcs leave the vertices of W of the last ball explored.
+    pub fn near_arcs(&self) -> usize {
+        self.near_arcs
     }
 
     /// The arcs that `kept` lacks for every member to have a round trip to the centre that is `allowed`, of those that

@@ -81,13 +81,11 @@ pub fn repair(graph: &Digraph, sources: &[u32], kept: &ArcSet, stretch: f64, see
             kept.insert(arc);
         }
         let centre = ordered.old[root as usize];
-        let mut scale = RATIO * shortest;
-        while shortest > 0.0 {
-            clusters.push(Cluster { scale, centre, radius: scale, limit: stretch * scale });
-            if scale >= farthest {
-                break;
-            }
-            scale *= RATIO;
+        if shortest > 0.0 {
+            // From the shortest round trips to the first scale whose ball is everything.
+            let scales =
+                std::iter::successors(Some(RATIO * shortest), |scale| (*scale < farthest).then(|| scale * RATIO));
+            clusters.extend(scales.map(|scale| Cluster { scale, centre, radius: scale, limit: stretch * scale }));
         }
     }
     let arcs = ordered.restore(&kept.out, graph);

@@ -19,6 +19,7 @@ use rayon::prelude::*;
 use super::ball::{ArcPositions, Explorer, Grown, Member};
 use super::{Cluster, Spanner};
 use crate::components::Components;
+use crate::digraph::Direction;
 use crate::order::Ordered;
 use crate::{Digraph, Error};
 
@@ -119,10 +120,10 @@ struct Construction<'a> {
     kept: Grown,
     clusters: Vec<Cluster>,
     explorers: Mutex<Vec<Explorer>>,
-    /// Mean |W| of a ball, as last sampled and seen.
+    /// Mean number of arcs that leave W, as last sampled and seen.
     mean_near: f64,
-    /// How many vertices have a round trip to a source.
-    vertices: usize,
+    /// How many arcs leave vertices that have a round trip to a source.
+    arcs: usize,
 }
 
 /// One scale: R, ρ, and within which vertices balls of these radii stay.
@@ -142,8 +143,8 @@ struct Carved {
     serves: Vec<u32>,
     /// It covers its strongly connected component.
     whole: bool,
-    /// |W| of its exploration.
-    near_count: usize,
+    /// How many arcs leave W of its exploration.
+    near_arcs: usize,
     /// If it was grown: how many arcs the searches to R looked at, and how many all of them.
     work: Option<[u64; 2]>,
 }
@@ -180,10 +181,11 @@ impl<'a> Construction<'a> {
         open.sort_unstable();
         open.dedup();
         open.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-        let mut of_sources: Vec<_> = open.iter().map(|&source| components.of[source as usize]).collect();
-        of_sources.sort_unstable();
-        of_sources.dedup();
-        let vertices = of_sources.iter().map(|&component| components.sizes[component as usize] as usize).sum();
+        let mut of_sources = vec![false; components.sizes.len()];
+        open.iter().for_each(|&source| of_sources[components.of[source as usize] as usize] = true);
+        let arcs_of = |vertex| graph.row(Direction::Out, vertex).len();
+        let has_trips = |&vertex: &u32| of_sources[components.of[vertex as usize] as usize];
+        let arcs = (0..graph.vertices() as u32).filter(has_trips).map(arcs_of).sum();
         Self {
             graph,
             stretch,
@@ -196,7 +198,7 @@ impl<'a> Construction<'a> {
             clusters: Vec::new(),
             explorers: Mutex::new(Vec::new()),
             mean_near: 0.0,
-            vertices,
+            arcs,
         }
     }
 
@@ -267,7 +269,7 @@ impl<'a> Construction<'a> {
                 break;
             }
             for carved in self.carve_all(scale, &centres) {
-                self.mean_near += (carved.near_count as f64 - self.mean_near) / 16.0;
+                self.mean_near += (carved.near_arcs as f64 - self.mean_near) / 16.0;
                 growth.note(&carved);
                 self.commit(carved);
             }
@@ -277,14 +279,15 @@ impl<'a> Construction<'a> {
     /// How many balls of the mean size are unlikely to meet.
     fn batch(&self) -> usize {
         const MOST: f64 = 8.0;
-        (self.vertices as f64 / (4.0 * self.mean_near.max(1.0))).clamp(1.0, MOST) as usize
+        (self.arcs as f64 / (4.0 * self.mean_near.max(1.0))).clamp(1.0, MOST) as usize
     }
 
-    /// Whether the balls of the waiting sources overlap enough for one cluster to serve many: |W| · waiting > 4n.
+    /// Whether the balls of the waiting sources overlap enough for one cluster to serve many: together their neighbourhoods
+    /// W have more than four times the arcs that there are.
     fn sharing_pays(&mut self, scale: &Scale<'_>, roots: &[u32]) -> bool {
-        const SAMPLES: usize = 32;
-        let enough = 4.0 * self.vertices as f64 / roots.len().max(1) as f64;
-        // |W| only grows with R: what paid at the last scale is not sampled again.
+        const SAMPLES: usize = 16;
+        let enough = 4.0 * self.arcs as f64 / roots.len().max(1) as f64;
+        // W only grows with R: what paid at the last scale is not sampled again.
         if self.mean_near <= enough && !roots.is_empty() {
             let sample = &roots[..SAMPLES.min(roots.len())];
             let near: Vec<_> = sample
@@ -293,7 +296,7 @@ impl<'a> Construction<'a> {
                     self.with_explorer(|explorer| {
                         explorer
                             .explore(self.graph, root, scale.r, false, |vertex| scale.within_r.together(root, vertex));
-                        explorer.near_count()
+                        explorer.near_arcs()
                     })
                 })
                 .collect();
@@ -338,9 +341,9 @@ impl<'a> Construction<'a> {
         let limit = if alone { self.stretch * r / RATIO } else { radius.max(rho) };
         let allowed = |member: &Member| (member.round_trip <= radius).then_some(limit);
         let arcs = explorer.missing(self.graph, &self.kept, allowed, limit, self.wide, both);
-        let near_count = explorer.near_count();
+        let near_arcs = explorer.near_arcs();
         let work = grown.then(|| [to_r, explorer.relaxations() - before]);
-        Carved { cluster: Cluster { scale: r, centre, radius, limit }, arcs, serves, whole, near_count, work }
+        Carved { cluster: Cluster { scale: r, centre, radius, limit }, arcs, serves, whole, near_arcs, work }
     }
 
     /// The radius, of nine between R and the ball's, with the fewest members for each source served, and whether the ball
