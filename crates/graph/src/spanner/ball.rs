@@ -207,10 +207,10 @@ impl Explorer {
         wide: bool,
         both: bool,
     ) -> Vec<ArcPositions> {
+        self.search_kept(graph, kept, bound, wide, both);
         let near = std::mem::take(&mut self.near);
         let stamp = self.stamp;
         let admit = |vertex: u32| wide || near[vertex as usize] == stamp;
-        self.search_kept(graph, kept, bound, both, admit);
         self.begin_paths();
         self.members.sort_unstable_by(|a, b| b.round_trip.total_cmp(&a.round_trip).then(a.vertex.cmp(&b.vertex)));
         let mut up_to_date = true;
@@ -247,19 +247,12 @@ impl Explorer {
         self.take_arcs()
     }
 
-    /// Searches `kept` from the last ball's centre, both ways, up to `limit`.
-    pub fn search_kept(
-        &mut self,
-        graph: &Digraph,
-        kept: &Grown,
-        limit: f64,
-        both: bool,
-        admit: impl Fn(u32) -> bool + Sync,
-    ) {
-        let Self { kept_out, kept_back, centre, .. } = self;
+    /// Searches `kept` from the last ball's centre, both ways, up to `limit`; inside W alone unless `wide`.
+    pub fn search_kept(&mut self, graph: &Digraph, kept: &Grown, limit: f64, wide: bool, both: bool) {
+        let Self { kept_out, kept_back, centre, near, stamp, .. } = self;
         let search = |search: &mut Search, direction, positions| {
             search.start(*centre, limit);
-            search.advance(&Kept(graph, direction, positions), limit, &admit);
+            search.advance(&Kept(graph, direction, positions), limit, |vertex| wide || near[vertex as usize] == *stamp);
         };
         side_by_side(
             both,

@@ -7,7 +7,7 @@
 //! can have a pair. It has none up to R if it is alone in its component of the arcs of length ≤ R, and none
 //! below the shortest positive length.
 //!
-//! Cost: two bounded searches in G and two in H for each cluster, and one pass over the arcs for each scale.
+//! Cost: two bounded searches in G and two in H for each cluster (twice that to reject), and one pass over the arcs for each scale.
 
 use std::collections::HashSet;
 
@@ -120,6 +120,12 @@ impl<'a> Check<'a> {
         self.terms()?;
         self.sources(sources)?;
         self.distance_zero()?;
+        // Round trips in H near each ball mostly suffice, and are found quickly; if not, all count.
+        self.clusters(false).or_else(|_| self.clusters(true))
+    }
+
+    /// All clusters are what they say, and no source has a gap.
+    fn clusters(&self, wide: bool) -> Result<(), Rejection> {
         let clusters = &self.certificate.clusters;
         let share = clusters.len().div_ceil(4 * rayon::current_num_threads()).max(1);
         let numbered: Vec<_> = (0..clusters.len()).collect();
@@ -128,11 +134,11 @@ impl<'a> Check<'a> {
             .map(|part| {
                 let mut explorer = Explorer::new(self.graph);
                 let mut served = Vec::new();
-                part.iter().try_for_each(|&cluster| self.cluster(&mut explorer, cluster, &mut served))?;
+                part.iter().try_for_each(|&cluster| self.cluster(&mut explorer, cluster, wide, &mut served))?;
                 Ok(served)
             })
             .collect::<Result<_, _>>()?;
-        self.no_gaps(parts.into_iter().flatten().collect::<Vec<Vec<Served>>>().concat())
+        self.no_gaps(parts.concat())
     }
 
     fn terms(&self) -> Result<(), Rejection> {
@@ -187,15 +193,18 @@ impl<'a> Check<'a> {
     }
 
     /// The cluster is what it says; adds where it serves sources.
-    fn cluster(&self, explorer: &mut Explorer, number: usize, all: &mut Vec<Vec<Served>>) -> Result<(), Rejection> {
+    fn cluster(
+        &self,
+        explorer: &mut Explorer,
+        number: usize,
+        wide: bool,
+        served: &mut Vec<Served>,
+    ) -> Result<(), Rejection> {
         let &super::Cluster { centre, radius, limit, .. } = &self.certificate.clusters[number];
         let stretch = self.certificate.stretch;
         explorer.explore(self.graph, centre, radius, false, |vertex| self.components.together(centre, vertex));
-        explorer.search_kept(self.graph, &self.kept, limit * self.slack, false, |vertex| {
-            self.components.together(centre, vertex)
-        });
+        explorer.search_kept(self.graph, &self.kept, limit * self.slack, wide, false);
         let whole = explorer.members().len() == self.components.size(centre) as usize;
-        let mut served = Vec::new();
         for member in explorer.members() {
             let round_trip = explorer.kept_trip(member.vertex);
             if round_trip > limit * self.slack {
@@ -210,7 +219,6 @@ impl<'a> Check<'a> {
                 }
             }
         }
-        all.push(served);
         Ok(())
     }
 
