@@ -10,11 +10,12 @@
 //! Cost: two bounded searches in G and two in H for each cluster (twice that to reject), and one pass over the arcs for each scale.
 
 use std::collections::HashSet;
+use std::sync::Mutex;
 
 use rayon::prelude::*;
 
 use super::Certificate;
-use super::ball::{Explorer, Grown};
+use super::ball::{Explorer, Grown, Member};
 use crate::components::Components;
 use crate::digraph::{ArcSet, Digraph};
 use crate::{Error, verify};
@@ -127,14 +128,16 @@ impl<'a> Check<'a> {
     /// All clusters are what they say, and no source has a gap.
     fn clusters(&self, wide: bool) -> Result<(), Rejection> {
         let clusters = &self.certificate.clusters;
-        let share = clusters.len().div_ceil(4 * rayon::current_num_threads()).max(1);
+        let explorers = Mutex::new(Vec::new());
         let numbered: Vec<_> = (0..clusters.len()).collect();
         let parts: Vec<_> = numbered
-            .par_chunks(share)
+            .par_chunks(16)
             .map(|part| {
-                let mut explorer = Explorer::new(self.graph);
+                let idle = explorers.lock().expect("no thread panicked").pop();
+                let mut explorer = idle.unwrap_or_else(|| Explorer::new(self.graph));
                 let mut served = Vec::new();
                 part.iter().try_for_each(|&cluster| self.cluster(&mut explorer, cluster, wide, &mut served))?;
+                explorers.lock().expect("no thread panicked").push(explorer);
                 Ok(served)
             })
             .collect::<Result<_, _>>()?;
@@ -203,11 +206,16 @@ impl<'a> Check<'a> {
         let &super::Cluster { centre, radius, limit, .. } = &self.certificate.clusters[number];
         let stretch = self.certificate.stretch;
         explorer.explore(self.graph, centre, radius, false, |vertex| self.components.together(centre, vertex));
-        explorer.search_kept(self.graph, &self.kept, limit * self.slack, wide, false);
+        let limit_here = limit * self.slack;
+        explorer.search_kept(self.graph, &self.kept, limit_here, wide, false);
+        let is_far = |member: &Member| explorer.kept_trip(member.vertex) > limit_here;
+        if !wide && explorer.members().iter().any(is_far) {
+            explorer.search_kept(self.graph, &self.kept, limit_here, true, false);
+        }
         let whole = explorer.members().len() == self.components.size(centre) as usize;
         for member in explorer.members() {
             let round_trip = explorer.kept_trip(member.vertex);
-            if round_trip > limit * self.slack {
+            if round_trip > limit_here {
                 return Err(Rejection::TooFar { cluster: number, member: member.vertex, round_trip, limit });
             }
             let place = self.place[member.vertex as usize];
