@@ -9,8 +9,8 @@ use tersor_graph::spanner::check::check;
 use tersor_graph::spanner::{calibrate, certified};
 use tersor_graph::verify::measure;
 
-// Arcs of NetworkX's spanner, two for each edge: the fewest that networkx 3.6.1 gave for t = 7, 11, 15, 23, 31, 63, 127
-// and 255 (the fewest were those of 255). Measured from 100 sources its stretch was at most 3 on 4elt and 4 on pgp.
+// Arcs of NetworkX's spanner, two for each edge: the fewest that networkx 3.6.1 gave in one run for t = 7, 11, 15, 23, 31,
+// 63, 127 and 255 (they were those of 255). Measured from 100 sources its stretch was at most 3 on 4elt and 4 on pgp.
 //     python bench/peers/graph.py compare 4elt.graph.gz pgp.graph.gz --stretch 7 11 15 23 31 63 127 255
 const NETWORKX_4ELT: usize = 69_170;
 const NETWORKX_PGP: usize = 33_038;
