@@ -28,6 +28,7 @@
 //! | [`picture`] | a graph and what is kept of it, as a map |
 //! | [`search`] | bounded shortest paths |
 //! | [`spanner`] | the thinned graph with its certificate |
+//! | [`tour`] | the room's stop on the tour |
 //! | [`verify`] | the true stretch, measured pair by pair |
 //! | [`bench`] | how time, memory and arcs grow |
 
@@ -44,6 +45,7 @@ pub mod search;
 pub mod sources;
 pub mod spanner;
 pub mod stats;
+pub mod tour;
 pub mod verify;
 
 pub use digraph::{Arc, ArcSet, Digraph, Dropped};

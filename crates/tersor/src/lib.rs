@@ -50,5 +50,7 @@ pub fn stops() -> Vec<Box<dyn Stop>> {
     let mut stops: Vec<Box<dyn Stop>> = Vec::new();
     #[cfg(feature = "tiny")]
     stops.extend(tiny::tour::stops());
+    #[cfg(feature = "graph")]
+    stops.extend(graph::tour::stops());
     stops
 }

@@ -126,7 +126,7 @@ fn the_tour_is_one_json_document() {
     assert_eq!(tour["version"], env!("CARGO_PKG_VERSION"));
     assert!(tour["machine"]["cores"].as_u64().unwrap() >= 1);
     let visits = tour["visits"].as_array().unwrap();
-    assert_eq!(visits.is_empty(), cfg!(not(feature = "tiny")));
+    assert_eq!(visits.is_empty(), cfg!(not(any(feature = "graph", feature = "tiny"))));
     for visit in visits {
         assert!(visit["room"].is_string() && visit["system"].is_string(), "{visit}");
         let ends = ["shown", "lacking", "failed"].iter().filter(|end| visit.get(end).is_some()).count();
@@ -139,9 +139,27 @@ fn the_tour_is_one_json_document() {
 #[test]
 fn the_tour_in_a_table_tells_what_is_lacking() {
     let printed = Terminal::new().printed("tour --offline");
-    match cfg!(feature = "tiny") {
-        true => assert!(printed.contains("room") && printed.contains("tersor data get "), "{printed}"),
-        false => assert!(printed.starts_with("No room is built into this tersor"), "{printed}"),
+    let (tiny, graph) = (cfg!(feature = "tiny"), cfg!(feature = "graph"));
+    if tiny || graph {
+        assert!(printed.contains("room") && printed.contains("before"), "{printed}");
+    } else {
+        assert!(printed.starts_with("No room is built into this tersor"), "{printed}");
+    }
+    assert_eq!(printed.contains("tersor data get "), tiny, "{printed}");
+    assert_eq!(printed.contains("the certified 16x"), graph, "{printed}");
+}
+
+#[cfg(feature = "graph")]
+#[test]
+fn the_stop_at_graphs_needs_no_download() {
+    let terminal = Terminal::new();
+    let output = terminal.run("tour --room graph --offline --quiet --json --out pictures");
+    let tour: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let [visit] = tour["visits"].as_array().unwrap().as_slice() else { panic!("{tour}") };
+    assert_eq!((&visit["room"], &visit["shown"]["spared"]), (&"graph".into(), &"arcs".into()), "{visit}");
+    for name in ["graph-roads.svg", "graph-roads-stretch.svg"] {
+        let picture = std::fs::read_to_string(terminal.folder.path().join("pictures").join(name)).unwrap();
+        assert!(picture.starts_with("<svg"), "{name}");
     }
 }
 
