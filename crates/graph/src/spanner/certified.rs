@@ -5,8 +5,15 @@
 //! `ρ = tR/2q` to c in H: then `rt_H(u, v) ≤ 2ρ = tR/q ≤ t·rt(u, v)`. A cluster that serves its centre alone may take
 //! `tR/q`. One that covers a strongly connected component serves it at all higher scales too.
 //!
-//! Derived from *A fast algorithm for source-wise round-trip spanners*: its clusters are carved one by one, where that is
-//! cheap, instead of drawn, so that the covering needs no repetition and the constant is the user's.
+//! Three things keep it near-linear. Balls are explored by halves (`ball.rs`), within the strongly connected component of
+//! the arcs no longer than R. Where the balls of waiting sources overlap, a cluster grows to ρ and serves many; it goes on to
+//! do so only while that serves more sources for the same work than balls of their own. And balls that hardly meet are
+//! explored side by side, in batches whose size the balls alone decide.
+//!
+//! Derived from *A fast algorithm for source-wise round-trip spanners*: its clusters are carved one by one instead of
+//! drawn, so that the covering needs no repetition and the constant is the user's. The paper's partition (`paper/`) is no way
+//! out where one-way balls are everything and round-trip balls are small: at a constant stretch its clusters would have to be
+//! as wide as R/ln s, and it takes the sources' own balls there as well.
 
 use std::str::FromStr;
 use std::sync::Mutex;
@@ -283,10 +290,12 @@ impl<'a> Construction<'a> {
     }
 
     /// Whether the balls of the waiting sources overlap enough for one cluster to serve many: together their neighbourhoods
-    /// W have more than four times the arcs that there are.
+    /// W have several times the arcs that there are.
     fn sharing_pays(&mut self, scale: &Scale<'_>, roots: &[u32]) -> bool {
         const SAMPLES: usize = 16;
-        let enough = 4.0 * self.arcs as f64 / roots.len().max(1) as f64;
+        // The larger the stretch, the wider a cluster may grow, and the sooner it pays; `Growth` corrects what is too soon.
+        let overlap = 4.0 * (16.0 / self.stretch).powi(2).min(1.0);
+        let enough = overlap * self.arcs as f64 / roots.len().max(1) as f64;
         // W only grows with R: what paid at the last scale is not sampled again.
         if self.mean_near <= enough && !roots.is_empty() {
             let sample = &roots[..SAMPLES.min(roots.len())];
