@@ -18,8 +18,12 @@
 //! }
 //! ```
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::error::Error;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
@@ -54,6 +58,48 @@ pub fn fetched(name: &str) -> Result<PathBuf, Failure> {
         }
         other => other.into(),
     })
+}
+
+/// The system's allocator, counting the bytes held, so that a test can bound them: make it the test program's own with
+/// `#[global_allocator] static ALLOCATOR: Counting = Counting;`.
+pub struct Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+/// The most time that reading or refusing a hostile file may take.
+pub const MOST_TIME: Duration = Duration::from_secs(1);
+/// The most memory that it may take, in bytes.
+pub const MOST_BYTES: usize = 256 << 20;
+
+/// What `work` gives, which must keep to [`MOST_TIME`] and [`MOST_BYTES`], as [`Counting`] counts them; `what` names it.
+pub fn within_limits<T>(what: impl Fn() -> String, work: impl FnOnce() -> T) -> T {
+    // One at a time: the peak is the whole process's.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (start, before) = (Instant::now(), HELD.load(Ordering::Relaxed));
+    PEAK.store(before, Ordering::Relaxed);
+    let result = work();
+    let (took, used) = (start.elapsed(), PEAK.load(Ordering::Relaxed).saturating_sub(before));
+    assert!(took < MOST_TIME, "{} took {took:?}", what());
+    assert!(used < MOST_BYTES, "{} took {used} bytes", what());
+    result
+}
+
+// SAFETY: every call is handed to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(held, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the pointer came from `alloc` above, with this layout.
+        unsafe { System.dealloc(pointer, layout) }
+    }
 }
 
 /// A list of trials, each with the files that it needs.

@@ -3,51 +3,22 @@
 //!
 //! The coverage-guided twin of this gate is `fuzz/fuzz_targets/graph.rs`.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use tersor_data::testing::{Failure, Trials};
+use tersor_data::testing::{Counting, Failure, Trials, within_limits};
 use tersor_graph::Error;
 use tersor_graph::file::{self, ReadOptions, temporal};
 use tersor_graph::stats::stats;
 
 type Result<T = ()> = std::result::Result<T, Failure>;
 
-/// Counts the bytes held, so that a test can bound them.
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is handed to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(held, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the pointer came from `alloc` above, with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-const MOST_TIME: Duration = Duration::from_secs(1);
-const MOST_BYTES: usize = 256 << 20;
 
 /// A valid file of each format, with all that it may hold.
 const VALID: [(&str, &str); 7] = [
@@ -73,20 +44,6 @@ fn main() {
 /// The same numbers on every run: a failure can be looked at again.
 fn random(seed: u8) -> TestRng {
     TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32])
-}
-
-/// Runs `f`, which must stay within the limits.
-fn within_limits<T>(what: impl Fn() -> String, f: impl FnOnce() -> T) -> T {
-    // One at a time: the peak is the whole process's.
-    static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let (start, before) = (Instant::now(), HELD.load(Ordering::Relaxed));
-    PEAK.store(before, Ordering::Relaxed);
-    let result = f();
-    let (took, used) = (start.elapsed(), PEAK.load(Ordering::Relaxed).saturating_sub(before));
-    assert!(took < MOST_TIME, "{} took {took:?}", what());
-    assert!(used < MOST_BYTES, "{} took {used} bytes", what());
-    result
 }
 
 /// Reads it in every way that a user can, and uses what was read. Says whether any way worked.

@@ -7,11 +7,12 @@ use tersor_data::shared;
 use tersor_data::testing::{Failure, Trials};
 use tersor_graph::components::Components;
 use tersor_graph::file::{self, ReadOptions};
+use tersor_graph::generate::{Family, generate};
 use tersor_graph::spanner::certified::{Effort, Settings};
 use tersor_graph::spanner::check::{Rejection, check};
 use tersor_graph::spanner::{Certificate, Spanner, calibrate, certified, exact_cover, greedy, preserver, prune};
 use tersor_graph::verify::measure;
-use tersor_graph::{Arc, ArcSet, Digraph, Error};
+use tersor_graph::{Arc, ArcSet, Digraph, Error, sources};
 
 use crate::random::Case;
 
@@ -82,6 +83,7 @@ fn main() {
         .test("certificates_are_accepted_and_broken_ones_are_not", mutants)
         .test("bad_parameters_are_named", bad_parameters)
         .test("threads_change_nothing", threads_change_nothing)
+        .test("work_grows_as_arcs_do_and_traps_are_none", work)
         .needs(&["graph/chicago_regional.gr.gz"])
         .test("chicago", || {
             on_file("chicago_regional.gr.gz", 200, [32_875, 32_217, 30_138], &[28_079, 27_320])?;
@@ -223,6 +225,29 @@ fn threads_change_nothing() -> Result<(), Failure> {
     let other = certified(&graph, &sources, &settings(16.0, 4))?;
     let change = other.arcs.len() as f64 / one.arcs.len() as f64;
     assert!((0.97..=1.03).contains(&change), "another seed changes the arcs by {change}");
+    Ok(())
+}
+
+/// Relaxations, which are the same on every machine: near-linear in the arcs, and within four times the grid's an arc where
+/// one-way balls are everything, also at the stretch that is hardest there.
+fn work() -> Result<(), Failure> {
+    let an_arc = |family, arcs, stretch| {
+        let graph = generate(family, arcs, 1)?.graph;
+        let sources = sources::sample(&graph, 1000, 1)?;
+        let spanner = certified(&graph, &sources, &settings(stretch, 1))?;
+        Ok::<_, Error>(spanner.relaxations as f64 / graph.arcs() as f64)
+    };
+    let grid = an_arc(Family::Grid, 100_000, 16.0)?;
+    for (family, stretch) in [(Family::Rand, 16.0), (Family::Rand, 8.0), (Family::Trap, 16.0)] {
+        let found = an_arc(family, 100_000, stretch)?;
+        println!("{family} t {stretch}: {found:.0} relaxations an arc, grid {grid:.0}");
+        assert!(found <= 4.0 * grid, "{family} t {stretch}: {found} relaxations an arc against the grid's {grid}");
+    }
+    for family in [Family::Grid, Family::Geo, Family::Rmat] {
+        let exponent = 1.0 + (an_arc(family, 400_000, 16.0)? / an_arc(family, 50_000, 16.0)?).log(8.0);
+        println!("{family}: exponent {exponent:.2}");
+        assert!(exponent <= 1.1, "{family}: relaxations grow with the exponent {exponent}");
+    }
     Ok(())
 }
 

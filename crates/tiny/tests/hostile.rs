@@ -2,14 +2,11 @@
 //!
 //! The coverage-guided twin of this gate is `fuzz/fuzz_targets/network.rs`.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use tersor_data::testing::{self, Failure, Trials};
+use tersor_data::testing::{self, Counting, Failure, MOST_BYTES, Trials, within_limits};
 use tersor_data::{Array, Elements, npz, shared};
 use tersor_kernels::int8::Activation;
 use tersor_kernels::window::Padding;
@@ -21,33 +18,8 @@ use tersor_tiny::inspect::inspect;
 
 type Result<T = ()> = std::result::Result<T, Failure>;
 
-/// Counts the bytes held, so that a test can bound them.
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is handed to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(held, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the pointer came from `alloc` above, with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-const MOST_TIME: Duration = Duration::from_secs(1);
-const MOST_BYTES: usize = 256 << 20;
 
 fn main() {
     let mut trials = Trials::new();
@@ -75,20 +47,6 @@ fn bytes(model: &str) -> Result<Vec<u8>> {
 /// The same numbers on every run: a failure can be looked at again.
 fn random(seed: u8) -> TestRng {
     TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32])
-}
-
-/// Runs `f`, which must stay within the limits.
-fn within_limits<T>(what: impl Fn() -> String, f: impl FnOnce() -> T) -> T {
-    // One at a time: the peak is the whole process's.
-    static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let (start, before) = (Instant::now(), HELD.load(Ordering::Relaxed));
-    PEAK.store(before, Ordering::Relaxed);
-    let result = f();
-    let (took, used) = (start.elapsed(), PEAK.load(Ordering::Relaxed).saturating_sub(before));
-    assert!(took < MOST_TIME, "{} took {took:?}", what());
-    assert!(used < MOST_BYTES, "{} took {used} bytes", what());
-    result
 }
 
 /// Everything that a user can do with a file short of long computing.

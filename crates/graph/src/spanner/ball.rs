@@ -91,7 +91,7 @@ pub struct Explorer {
     kept_back: Search,
     /// W of the last exploration, by stamp.
     near: Vec<u32>,
-    /// Vertices whose paths there and back are complete, by stamp: twice the exploration's, plus the direction.
+    /// Vertices whose paths there, and back, are complete, by round.
     complete: [Vec<u32>; 2],
     stamp: u32,
     round: u32,
@@ -321,7 +321,11 @@ impl Explorer {
                     (best, chosen) = (merit, Some((position, step.to)));
                 }
             }
-            let (position, parent) = chosen.expect("a vertex reached has a parent");
+            // Sums of real lengths may be off by a rounding at the edge of W: then the tree says.
+            let (position, parent) = chosen.unwrap_or_else(|| {
+                let parent = tree.parent(vertex);
+                (graph.position(towards, vertex, parent).expect("an arc of the graph"), parent)
+            });
             if !best.0 {
                 let arc = ArcPositions::at(graph, towards, position, vertex, parent);
                 self.added.insert(arc);
