@@ -1,7 +1,9 @@
 //! What can be wrong with a graph, its file, or what is asked of it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use crate::cluster::transport::Party;
 use crate::file::{Fault, Format};
 
 /// An error of this room.
@@ -143,6 +145,20 @@ pub enum Error {
     /// A picture that cannot be drawn.
     #[error("the picture cannot be drawn: {0}")]
     Drawing(String),
+    /// A party of a protocol that is gone.
+    #[error("{party} is gone; what it knew of the graph is lost, so there is no result")]
+    Lost {
+        /// Who it is.
+        party: Party,
+    },
+    /// A party of a protocol that says nothing.
+    #[error("{party} has said nothing for {} s; a longer time-out (--timeout) waits longer", after.as_secs_f64())]
+    Silent {
+        /// Who it is.
+        party: Party,
+        /// How long it was waited for.
+        after: Duration,
+    },
     /// A certificate that proves nothing.
     #[error("the certificate is rejected: {0}")]
     Rejected(#[from] crate::spanner::check::Rejection),

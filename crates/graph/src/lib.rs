@@ -33,6 +33,7 @@
 //! | [`bench`] | how time, memory and arcs grow |
 
 pub mod bench;
+pub mod cluster;
 pub mod components;
 pub mod digraph;
 mod error;

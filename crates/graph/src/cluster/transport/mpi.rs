@@ -1,0 +1,1 @@
+//! Parties as ranks of an MPI job.
