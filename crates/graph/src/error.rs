@@ -145,6 +145,30 @@ pub enum Error {
     /// A picture that cannot be drawn.
     #[error("the picture cannot be drawn: {0}")]
     Drawing(String),
+    /// A change of a graph that cannot be.
+    #[error("change {number}: {fault}")]
+    Change {
+        /// Which, from 0.
+        number: usize,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+    /// An edge of a graph to cluster whose length is 0.
+    #[error("the edge {from} - {to} has the weight 0; an edge to cluster by has a weight above 0")]
+    NoWeight {
+        /// One end, by its id.
+        from: u64,
+        /// The other end.
+        to: u64,
+    },
+    /// Bits of a party that are no messages.
+    #[error("{party} sent bits that are no messages: {fault}")]
+    Garbled {
+        /// Who it is.
+        party: Party,
+        /// What is wrong with them.
+        fault: String,
+    },
     /// A party of a protocol that is gone.
     #[error("{party} is gone; what it knew of the graph is lost, so there is no result")]
     Lost {

@@ -61,6 +61,15 @@ pub enum Fault {
     /// A deletion of what is not there.
     #[error("there is no edge {from} -> {to} to delete")]
     NotThere { from: u64, to: u64 },
+    /// A change before the one that stands before it.
+    #[error("time {time} comes after time {after}; times never go back")]
+    BackInTime { time: f64, after: f64 },
+    /// A weight that no edge has.
+    #[error("weight {weight}: weights are finite and above 0")]
+    Weight { weight: f64 },
+    /// A weight that cannot be written in so few bits.
+    #[error("weight {weight} cannot be written in {bits} bits; --weight-bits 64 writes every weight")]
+    WeightBits { weight: f64, bits: u32 },
     /// A file that should list something.
     #[error("the file lists no {what}")]
     Nothing { what: &'static str },

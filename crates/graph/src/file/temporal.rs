@@ -59,20 +59,33 @@ pub fn from_bytes(name: impl AsRef<Path>, bytes: Vec<u8>, relabel: bool) -> Resu
 }
 
 fn updates(lines: &mut Lines, relabel: bool) -> Result<TemporalEdges, Error> {
-    let mut ids = Ids::from(0, relabel);
     let mut updates = Vec::new();
+    let (vertices, labels) = each(lines, relabel, |update| {
+        updates.push(update);
+        Ok(())
+    })?;
+    Ok(TemporalEdges { vertices, labels, updates })
+}
+
+/// Hands every update to `use_it`, in order; gives the number of vertices and, if they were relabelled, their ids.
+pub(crate) fn each(
+    lines: &mut Lines,
+    relabel: bool,
+    mut use_it: impl FnMut(Update) -> Result<(), Fault>,
+) -> Result<(usize, Option<Vec<u64>>), Error> {
+    let mut ids = Ids::from(0, relabel);
     let (mut largest, mut line_of_largest) = (0, 0);
     lines.each(|number, line| {
         if let Some(update) = update(line, &mut ids, &mut Decimals::default())? {
-            updates.push(update);
             if ids.vertices() > largest {
                 (largest, line_of_largest) = (ids.vertices(), number);
             }
+            use_it(update)?;
         }
         Ok(())
     })?;
     ids.check_density(lines.number()).map_err(|fault| lines.fault(line_of_largest, fault))?;
-    Ok(TemporalEdges { vertices: ids.vertices() as usize, labels: ids.into_labels(), updates })
+    Ok((ids.vertices() as usize, ids.into_labels()))
 }
 
 /// The update of a line, unless that is blank or a comment.
