@@ -34,6 +34,7 @@ pub struct Local {
     codec: Codec,
     vertices: usize,
     held: BTreeMap<Name, Held>,
+    degrees: Vec<f64>,
     told: Told,
     bits: Bits,
 }
@@ -45,7 +46,7 @@ impl Local {
     /// Of a site that has seen nothing.
     pub fn new(site: usize, seed: u64, vertices: usize, codec: Codec) -> Self {
         let (held, told, bits) = (BTreeMap::new(), Told::new(), Bits::default());
-        Self { site, seed, codec, vertices, held, told, bits }
+        Self { site, seed, codec, vertices, held, degrees: vec![0.0; vertices], told, bits }
     }
 
     /// How many edges it holds.
@@ -65,6 +66,11 @@ impl Local {
         Undirected::from_edges(self.vertices, &edges)
     }
 
+    /// The sum of the weights that it holds at a vertex.
+    pub fn degree(&self, vertex: u32) -> f64 {
+        self.degrees[vertex as usize]
+    }
+
     /// The edges by name.
     pub fn edges(&self) -> impl Iterator<Item = (Name, &Held)> + '_ {
         self.held.iter().map(|(&name, held)| (name, held))
@@ -80,6 +86,8 @@ impl Local {
         let copy = self.latest(u, v).map_or(0, |name| name.copy + 1);
         let name = Name { u, v, copy };
         let coin = coin(self.seed, self.site, name);
+        self.degrees[u as usize] += weight;
+        self.degrees[v as usize] += weight;
         self.held.insert(name, Held { weight, coin, level: UNDECIDED, told: None, settled: false });
         name
     }
@@ -88,6 +96,8 @@ impl Local {
     pub fn delete(&mut self, u: u32, v: u32) -> Option<Name> {
         let name = self.latest(u, v)?;
         let held = self.held.remove(&name)?;
+        self.degrees[u as usize] -= held.weight;
+        self.degrees[v as usize] -= held.weight;
         if held.told.is_some() {
             let rank = rank(&self.told, name);
             self.say(&Message::Del { u, v, rank });
@@ -160,6 +170,11 @@ impl Local {
         if aloud {
             self.say(&Message::Clear);
         }
+    }
+
+    /// Drops what was about to be said in this turn.
+    pub fn unsay(&mut self) {
+        self.bits = Bits::default();
     }
 
     /// Ends the turn: the bits that were said in it, with END.

@@ -102,6 +102,49 @@ impl Message {
     }
 }
 
+/// How many messages of each kind there were, and how many bits they took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    messages: [u64; 5],
+    bits: [u64; 5],
+}
+
+impl Tally {
+    /// Counts a message.
+    pub fn count(&mut self, kind: Kind, bits: u64) {
+        self.messages[kind as usize] += 1;
+        self.bits[kind as usize] += bits;
+    }
+
+    /// Adds another count.
+    pub fn add(&mut self, other: &Self) {
+        for kind in 0..5 {
+            self.messages[kind] += other.messages[kind];
+            self.bits[kind] += other.bits[kind];
+        }
+    }
+
+    /// How many messages of a kind there were.
+    pub fn messages(&self, kind: Kind) -> u64 {
+        self.messages[kind as usize]
+    }
+
+    /// How many bits those of a kind took.
+    pub fn bits(&self, kind: Kind) -> u64 {
+        self.bits[kind as usize]
+    }
+
+    /// How many messages there were.
+    pub fn all_messages(&self) -> u64 {
+        self.messages.iter().sum()
+    }
+
+    /// How many bits they took.
+    pub fn all_bits(&self) -> u64 {
+        self.bits.iter().sum()
+    }
+}
+
 /// How messages about a graph are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Codec {

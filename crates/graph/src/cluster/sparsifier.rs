@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::message::Message;
+use super::bits::Bits;
+use super::message::{Codec, Message, Tally};
 use super::undirected::{Edge, Undirected};
 
 /// An edge of the sparsifier.
@@ -97,6 +98,11 @@ impl Sparsifier {
         Self { vertices, parts: vec![Part::default(); sites] }
     }
 
+    /// How many sites there are.
+    pub fn sites(&self) -> usize {
+        self.parts.len()
+    }
+
     /// What a site has in it.
     pub fn part(&self, site: usize) -> &Part {
         &self.parts[site]
@@ -115,6 +121,25 @@ impl Sparsifier {
     /// How many edges there are, parallel ones counted.
     pub fn edges(&self) -> usize {
         self.parts.iter().map(Part::len).sum()
+    }
+
+    /// Reads what a site has said in one turn, up to its END, which is the last; counts what it took.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn hear(&mut self, codec: &Codec, site: usize, bits: &Bits) -> Result<Tally, String> {
+        let part = &mut self.parts[site];
+        let (mut reader, mut tally) = (bits.read(), Tally::default());
+        loop {
+            let before = reader.position();
+            let message = codec.read(&mut reader, |u, v| part.parallel(u, v))?;
+            tally.count(message.kind(), reader.position() - before);
+            part.apply(&message);
+            if message == Message::End {
+                break;
+            }
+        }
+        if reader.left() > 0 { Err(format!("{} bits follow END", reader.left())) } else { Ok(tally) }
     }
 
     /// The graph to cluster.
