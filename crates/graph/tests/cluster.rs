@@ -1,5 +1,6 @@
 //! Distributed clustering: what sites say is a sparsifier, every bit is counted, and nothing depends on threads.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use faer::linalg::solvers::SelfAdjointEigen;
@@ -9,13 +10,17 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use tersor_data::testing::{Failure, Trials};
 use tersor_graph::Error;
-use tersor_graph::cluster::coordinator::Answer;
+use tersor_graph::cluster::bits::Bits;
+use tersor_graph::cluster::coordinator::{Answer, Questions, coordinate};
+use tersor_graph::cluster::desks::Desks;
 use tersor_graph::cluster::message::{Codec, Weights};
 use tersor_graph::cluster::protocol::{Model, Protocol, Rate};
 use tersor_graph::cluster::run::Run;
+use tersor_graph::cluster::site::watch;
 use tersor_graph::cluster::sparsifier::{Part, Sparsifier};
 use tersor_graph::cluster::spectral::Tau;
 use tersor_graph::cluster::stream::{Change, Partition, Stream};
+use tersor_graph::cluster::transport::{Link, Party, threads};
 use tersor_graph::cluster::undirected::{Edge, Undirected};
 
 type Result<T = ()> = std::result::Result<T, Failure>;
@@ -28,6 +33,9 @@ fn main() {
         .test("threads_change_nothing", threads_change_nothing)
         .test("deleting_everything_leaves_nothing", deleting_everything)
         .test("bad_options_are_refused", bad_options)
+        .test("a_site_that_dies_is_named_at_once", || missing_site(Duration::ZERO))
+        .test("a_site_that_is_silent_is_named_after_the_time_out", || missing_site(Duration::from_secs(5)))
+        .test("a_site_that_talks_nonsense_is_named", nonsense)
         .run()
 }
 
@@ -225,5 +233,104 @@ fn bad_options() -> Result {
     let begun = Instant::now();
     run(&stream, &protocol, &[-1.0], Partition::Edge)?;
     assert!(begun.elapsed() < Duration::from_secs(1));
+    Ok(())
+}
+
+/// A link whose party says nothing more after a while.
+struct Failing<L> {
+    link: L,
+    writes: usize,
+    sleep: Duration,
+}
+
+impl<L: Link> Link for Failing<L> {
+    fn write(&mut self, bits: &Bits) -> std::result::Result<(), Error> {
+        if self.writes == 0 {
+            thread::sleep(self.sleep);
+            return Err(Error::Lost { party: Party::Site(1) });
+        }
+        self.writes -= 1;
+        self.link.write(bits)
+    }
+
+    fn read(&mut self, from: Party) -> std::result::Result<Bits, Error> {
+        self.link.read(from)
+    }
+
+    fn alive(&mut self) -> std::result::Result<(), Error> {
+        if self.writes == 0 { Ok(()) } else { self.link.alive() }
+    }
+
+    fn wire_bytes(&self) -> u64 {
+        self.link.wire_bytes()
+    }
+}
+
+/// Site 1 of 3 dies at its second writing, after having been silent for `sleep`. The coordinator names it, and all others
+/// end as well.
+fn missing_site(sleep: Duration) -> Result {
+    let timeout = Duration::from_secs(1);
+    let stream = dense(12, 2, 0.5, false, 1);
+    for model in Model::ALL {
+        let protocol = Protocol::new(model, (3, 12, 2), Rate::C(1.0), 1, Weights::NONE)?;
+        let begun = Instant::now();
+        let mut links = threads::links(3, model.reach(), timeout).into_iter();
+        let mut coordinator = links.next().expect("the coordinator's");
+        let error = thread::scope(|scope| {
+            for (me, link) in links.enumerate() {
+                let (protocol, stream) = (&protocol, &stream);
+                scope.spawn(move || {
+                    let batch = |time| stream.changes.iter().filter(|change| change.time == time).copied().collect();
+                    let batches = if me == 0 { [batch(0.0), batch(1.0)] } else { [vec![], vec![]] };
+                    let desks = Desks::new(2);
+                    if me == 1 {
+                        let mut link = Failing { link, writes: 1, sleep };
+                        let _ = watch(&mut link, me, protocol, &batches, &desks);
+                    } else {
+                        let mut link = link;
+                        let _ = watch(&mut link, me, protocol, &batches, &desks);
+                    }
+                });
+            }
+            let seen: Vec<_> = stream.changes.iter().map(|&change| (change, 0)).collect();
+            let questions = Questions { times: &[0.0, 1.0], tau: Tau::Fixed(0.0), truth: None, changes: &seen };
+            let error = coordinate(&mut coordinator, &protocol, &questions, &mut |_| {}).err();
+            drop(coordinator);
+            error
+        });
+        let expected = match (&error, sleep.is_zero()) {
+            (Some(Error::Lost { party }), true) => *party == Party::Site(1),
+            (Some(Error::Silent { party, after }), false) => *party == Party::Site(1) && *after == timeout,
+            _ => false,
+        };
+        assert!(expected, "{model:?}: {error:?}");
+        assert!(begun.elapsed() < sleep + 4 * timeout, "{model:?}: {:?}", begun.elapsed());
+    }
+    Ok(())
+}
+
+/// Bits that are no messages, of every kind of wrong: the coordinator says whose they are.
+fn nonsense() -> Result {
+    let strings: [&[(u64, u32)]; 6] = [
+        &[],                                 // nothing, not even END
+        &[(0, 2), (3, 4)],                   // cut within an ADD
+        &[(3, 2), (3, 2)],                   // something after END
+        &[(0, 2), (13, 4), (14, 4), (0, 5)], // vertex 13 of 12
+        &[(0, 2), (5, 4), (3, 4), (0, 5)],   // ends not in order
+        &[(1, 2), (1, 4), (2, 4), (3, 2)],   // DEL of what is not there
+    ];
+    for model in [Model::MessagePassing, Model::Blackboard, Model::Static] {
+        for string in strings {
+            let protocol = Protocol::new(model, (1, 12, 2), Rate::C(1.0), 1, Weights::NONE)?;
+            let mut links = threads::links(1, model.reach(), Duration::from_secs(5)).into_iter();
+            let (mut coordinator, mut site) = (links.next().expect("two links"), links.next().expect("two links"));
+            let mut bits = Bits::default();
+            string.iter().for_each(|&(value, width)| bits.push(value, width));
+            site.write(&bits)?;
+            let questions = Questions { times: &[0.0], tau: Tau::Fixed(0.0), truth: None, changes: &[] };
+            let error = coordinate(&mut coordinator, &protocol, &questions, &mut |_| {}).err();
+            assert!(matches!(error, Some(Error::Garbled { party: Party::Site(0), .. })), "{string:?}: {error:?}");
+        }
+    }
     Ok(())
 }

@@ -5,6 +5,7 @@ pub mod blackboard;
 pub mod coin;
 pub mod coordinator;
 pub mod desks;
+pub mod labels;
 pub mod local;
 pub mod message;
 pub mod message_passing;

@@ -187,6 +187,11 @@ impl Stream {
         self.changes.iter().enumerate().map(site).collect()
     }
 
+    /// The id of a vertex in the stream's file, from 0 whatever the format.
+    pub fn id(&self, vertex: usize) -> u64 {
+        self.labels.as_ref().map_or(vertex as u64, |labels| labels[vertex])
+    }
+
     /// The end of the stream: its last time, or 0.
     pub fn end(&self) -> f64 {
         self.changes.last().map_or(0.0, |change| change.time)

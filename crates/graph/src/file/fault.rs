@@ -70,6 +70,15 @@ pub enum Fault {
     /// A weight that cannot be written in so few bits.
     #[error("weight {weight} cannot be written in {bits} bits; --weight-bits 64 writes every weight")]
     WeightBits { weight: f64, bits: u32 },
+    /// A label that needs more than 32 bits.
+    #[error("label {label} is too large for 32 bits")]
+    Label { label: u64 },
+    /// A vertex of two clusters.
+    #[error("vertex {id} has two labels")]
+    TwoLabels { id: u64 },
+    /// A vertex of no cluster.
+    #[error("vertex {id} has no label in this file; it must label all vertices")]
+    NoLabel { id: u64 },
     /// A file that should list something.
     #[error("the file lists no {what}")]
     Nothing { what: &'static str },
