@@ -7,6 +7,6 @@ pub mod instance;
 pub mod points;
 pub mod segments;
 pub mod similarity;
-pub mod stream;
+pub mod schedule;
 pub mod transport;
 pub mod undirected;
