@@ -104,7 +104,8 @@ fn draw(items: usize, seed: u64, of: impl Fn(usize, &mut ChaCha8Rng, &mut Vec<Ar
     blocks.concat()
 }
 
-fn stream(seed: u64, number: u64) -> ChaCha8Rng {
+/// Stream `number` of a seed: streams are independent.
+pub(crate) fn stream(seed: u64, number: u64) -> ChaCha8Rng {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(number);
     random

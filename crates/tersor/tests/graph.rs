@@ -1,5 +1,6 @@
 //! `tersor graph` as a user calls it: what the verbs print, write and exit with.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -18,10 +19,17 @@ fn main() {
         .needs(&[])
         .test("ids_far_apart_are_numbered_and_mapped", relabel)
         .test("families_are_generated_by_seed", generate)
+        .test("graphs_to_cluster_are_generated_with_their_truth", to_cluster)
+        .test("edges_come_and_go_at_times", over_time)
+        .test("families_refuse_what_does_not_belong", family_refusals)
         .test("growth_is_measured_for_all_methods", bench)
         .test("bad_usage_exits_with_2_and_bad_files_with_1", refusals)
+        .needs(&[PHOTO])
+        .test("the_pixels_of_a_photo_are_a_graph", photo)
         .run()
 }
+
+const PHOTO: &str = "vision/common/imagenet/957_n07768694_pomegranate.jpg";
 
 fn graph(file: &str) -> PathBuf {
     shared::file(&format!("graph/{file}")).unwrap_or_default()
@@ -146,6 +154,163 @@ fn generate() -> Result {
         assert!(std::fs::read(&out)? != first, "{family}");
         let _ = std::fs::remove_file(at("g.co"));
     }
+    Ok(())
+}
+
+/// `text`, a command line without blanks in its words, with files of `folder` after `-o`, `--truth` and `@`.
+fn generated(folder: &Path, text: &str) -> Result<Value> {
+    let output = generated_or_not(folder, text)?;
+    assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn generated_or_not(folder: &Path, text: &str) -> Result<Output> {
+    let words = ["generate"].into_iter().chain(text.split_whitespace());
+    let words: Vec<_> =
+        words.map(|word| word.strip_prefix('@').map_or(word.into(), |name| folder.join(name))).collect();
+    let words: Vec<&dyn AsRef<OsStr>> = words.iter().map(|word| word as &dyn AsRef<OsStr>).collect();
+    tersor(&[&words[..], &[&"--json"]].concat())
+}
+
+fn to_cluster() -> Result {
+    let folder = tempfile::tempdir()?;
+    let at = |name: &str| folder.path().join(name);
+    let families = [
+        "sbm --vertices 400 --clusters 4 --inside 0.4 --between 0.05",
+        "gaussians --vertices 300 --clusters 4 --sigma 0.5",
+    ];
+    for family in families {
+        let made = generated(folder.path(), &format!("{family} --seed 3 -o @g.txt --truth @truth.txt"))?;
+        let edges = made["edges"].as_u64().ok_or("no edges")?;
+        assert_eq!((made["over_time"].is_null(), &made["seed"]), (true, &json!(3)));
+        // An edge list names each edge once, the others give it to both ends.
+        let stats = |name: &str| json(&[&"stats", &at(name), &"--json"]);
+        let found = stats("g.txt")?;
+        assert_eq!((&found["vertices"], &found["arcs"]), (&made["vertices"], &json!(edges)), "{family}");
+        assert_eq!(content(&at("g.txt"))?.len() as u64, edges);
+        let weighted = content(&at("g.txt"))?[0].split('\t').count() == 3;
+        assert_eq!(weighted, family.starts_with("gaussians"));
+        for name in ["g.mtx", "g.graph", "g.gr.gz"] {
+            let again = generated(folder.path(), &format!("{family} --seed 3 -o @{name}"))?;
+            let found = stats(name)?;
+            assert_eq!((&again["edges"], &found["arcs"]), (&json!(edges), &json!(2 * edges)), "{name}");
+            assert_eq!((&found["first_id"], &found["length"]["max"]), (&json!(0), &stats("g.txt")?["length"]["max"]));
+        }
+        let truth = content(&at("truth.txt"))?;
+        let vertices = made["vertices"].as_u64().ok_or("no vertices")?;
+        assert_eq!((truth.len() as u64, truth[0].as_str()), (vertices, "0 0"));
+        assert_eq!(truth.last(), Some(&format!("{} 3", vertices - 1)));
+
+        let first = std::fs::read(at("g.txt"))?;
+        generated(folder.path(), &format!("{family} --seed 3 --threads 1 -o @g.txt"))?;
+        assert!(std::fs::read(at("g.txt"))? == first, "{family}");
+        generated(folder.path(), &format!("{family} --seed 4 -o @g.txt"))?;
+        assert!(std::fs::read(at("g.txt"))? != first, "{family}");
+    }
+    let near = generated(folder.path(), "gaussians --vertices 300 --clusters 4 --nearest 5 -o @near.txt")?;
+    let edges = near["edges"].as_u64().ok_or("no edges")?;
+    assert!((700..1_500).contains(&edges), "{edges}");
+    Ok(())
+}
+
+fn over_time() -> Result {
+    let folder = tempfile::tempdir()?;
+    let at = |name: &str| folder.path().join(name);
+    let sbm = "sbm --vertices 400 --clusters 4 --inside 0.4 --between 0.05";
+    let made = generated(folder.path(), &format!("{sbm} --times 20 --deletions 0.05 -o @t.txt --truth @truth.txt"))?;
+    let number = |of: &Value| of.as_u64().ok_or("no number");
+    let (edges, stream) = (number(&made["edges"])?, &made["over_time"]);
+    let (insertions, deletions) = (number(&stream["insertions"])?, number(&stream["deletions"])?);
+    assert_eq!((&stream["times"], insertions), (&json!(20), edges));
+    assert!(deletions.abs_diff(edges * 19 / 20 / 20) <= 19, "{deletions} of {edges}");
+    let left = json(&[&"stats", &at("t.txt"), &"--temporal", &"--json"])?;
+    assert_eq!((&left["vertices"], &left["arcs"]), (&json!(400), &json!(insertions - deletions)));
+    let lines = content(&at("t.txt"))?;
+    let times: Vec<u32> =
+        lines.iter().map(|line| line.split(' ').nth(2).unwrap_or("").parse()).collect::<std::result::Result<_, _>>()?;
+    assert!(times.is_sorted() && (times[0], times[times.len() - 1]) == (1, 20));
+    assert_eq!(lines.iter().filter(|line| line.ends_with(" -")).count() as u64, deletions);
+    assert_eq!(content(&at("truth.txt"))?.len(), 400);
+
+    let first = std::fs::read(at("t.txt"))?;
+    generated(folder.path(), &format!("{sbm} --times 20 --deletions 0.05 --threads 1 -o @again.txt"))?;
+    assert!(std::fs::read(at("again.txt"))? == first);
+    let repeated = generated(folder.path(), &format!("{sbm} --times 20 --repeat 3 -o @t.txt.gz"))?;
+    assert_eq!(repeated["over_time"], json!({"times": 20, "insertions": 3 * edges, "deletions": 0}));
+    // Weights are written, and stay with their edges.
+    generated(folder.path(), "gaussians --vertices 100 --clusters 2 --times 4 --deletions 0.5 -o @w.txt")?;
+    generated(folder.path(), "gaussians --vertices 100 --clusters 2 -o @g.txt")?;
+    let weights: HashMap<_, _> = content(&at("g.txt"))?.iter().filter_map(|line| weighed(line, '\t', 2)).collect();
+    let updates = content(&at("w.txt"))?;
+    assert!(!updates.is_empty() && updates.iter().any(|line| line.contains(" - ")));
+    for line in updates {
+        let (ends, weight) = weighed(&line, ' ', 4).ok_or("no weight")?;
+        assert_eq!(weights.get(&ends), Some(&weight));
+    }
+    Ok(())
+}
+
+/// The ends of an edge, and its weight in a column.
+fn weighed(line: &str, between: char, column: usize) -> Option<([String; 2], String)> {
+    let fields: Vec<_> = line.split(between).map(String::from).collect();
+    Some(([fields[0].clone(), fields[1].clone()], fields.get(column)?.clone()))
+}
+
+fn photo() -> Result {
+    let folder = tempfile::tempdir()?;
+    let photo = shared::file(PHOTO).unwrap_or_default();
+    let pixels = |side: usize| format!("photo {} --side {side} -o @p.txt", photo.display());
+    // The specification's figure is 622,134; another decoder and another rounding move a few colours by 1.
+    let made = generated(folder.path(), &pixels(44))?;
+    let edges = made["edges"].as_u64().ok_or("no edges")?;
+    assert!(edges.abs_diff(622_134) < 622, "{edges}");
+    assert_eq!((&made["vertices"], &made["pixels"]), (&json!(44 * 44), &json!([44, 44])));
+    let small = generated(folder.path(), &pixels(12))?;
+    let found = json(&[&"stats", &folder.path().join("p.txt"), &"--json"])?;
+    assert_eq!((&found["vertices"], &found["arcs"]), (&json!(144), &small["edges"]));
+    let least = found["length"]["min"].as_f64().ok_or("no lengths")?;
+    assert!((1e-3..2e-3).contains(&least), "{least}");
+    Ok(())
+}
+
+fn family_refusals() -> Result {
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("noise.txt"), "no picture")?;
+    let sbm = "sbm --vertices 40 --clusters 4 --inside 0.4 --between 0.05";
+    let gaussians = "gaussians --vertices 40 --clusters 4";
+    let refused = [
+        (2, "grid --arcs 9 --clusters 3 -o @x.txt".to_owned(), "--clusters"),
+        (2, format!("{sbm} --arcs 9 -o @x.txt"), "--arcs"),
+        (2, format!("{sbm} --sigma 1 -o @x.txt"), "--sigma"),
+        (2, sbm.to_owned(), "--out"),
+        (2, format!("{sbm} --deletions 0.1 -o @x.txt"), "--times"),
+        (2, format!("{sbm} --repeat 2 -o @x.txt"), "--times"),
+        (2, format!("{sbm} --times 3 -o @x.mtx"), "name a .txt"),
+        (2, format!("{sbm} --times 3 --deletions 1.5 -o @x.txt"), "deletions = 1.5"),
+        (2, format!("{sbm} --times 0 -o @x.txt"), "times = 0"),
+        (2, format!("{sbm} --truth @x.txt -o @x.txt"), "name another file"),
+        (2, "sbm --vertices 3 --clusters 4 --inside 0.4 --between 0.05 -o @x.txt".to_owned(), "clusters = 4"),
+        (2, "sbm --vertices 0 --clusters 1 --inside 0.4 --between 0.05 -o @x.txt".to_owned(), "vertices = 0"),
+        (2, "sbm --vertices 9 --clusters 3 --inside 1.4 --between 0.05 -o @x.txt".to_owned(), "inside = 1.4"),
+        (2, "sbm --vertices 9 --clusters 3 --inside nan --between 0.05 -o @x.txt".to_owned(), "inside = NaN"),
+        (2, format!("{gaussians} --sigma 0 -o @x.txt"), "sigma = 0"),
+        (2, format!("{gaussians} --floor 2 -o @x.txt"), "floor = 2"),
+        (2, format!("{gaussians} --nearest 0 -o @x.txt"), "nearest = 0"),
+        (2, "photo -o @x.txt".to_owned(), "PICTURE"),
+        (2, "photo @noise.txt --truth @t.txt -o @x.txt".to_owned(), "--truth"),
+        (2, "photo @noise.txt -o @noise.txt".to_owned(), "name another file"),
+        (1, "photo @noise.txt -o @x.txt".to_owned(), "noise.txt"),
+        (1, "photo @nowhere.png -o @x.txt".to_owned(), "nowhere.png"),
+        (1, "sbm --vertices 1e14 --clusters 2 --inside 0.1 --between 0 -o @x.txt".to_owned(), "too large"),
+        (1, "gaussians --vertices 1e14 --clusters 2 -o @x.txt".to_owned(), "too large"),
+        (1, format!("{sbm} -o @no/x.txt"), "no folder"),
+    ];
+    for (code, line, told) in refused {
+        let output = generated_or_not(folder.path(), &line)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(code) && said.contains(told), "{line}: {:?}: {said}", output.status);
+    }
+    assert_eq!(std::fs::read_dir(folder.path())?.count(), 1, "something was left behind");
     Ok(())
 }
 

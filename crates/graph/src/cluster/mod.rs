@@ -2,19 +2,26 @@
 
 pub mod bits;
 pub mod blackboard;
+pub mod block_model;
 pub mod coin;
 pub mod coordinator;
+pub mod curve;
 pub mod desks;
+pub mod instance;
 pub mod labels;
 pub mod local;
 pub mod message;
 pub mod message_passing;
+pub mod points;
 pub mod protocol;
 pub mod report;
 pub mod resistance;
 pub mod run;
+pub mod schedule;
 pub mod score;
+pub mod segments;
 pub mod ship_all;
+pub mod similarity;
 pub mod site;
 pub mod sparsifier;
 pub mod spectral;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::coin::mix;
 use super::message::Weights;
 use crate::file::lines::{Fields, Lines, SHORT};
+use crate::file::temporal::Update;
 use crate::file::{self, Fault, Format, GraphFile, ReadOptions, temporal};
 use crate::{Error, digraph::Direction};
 
@@ -64,6 +65,13 @@ pub enum Partition {
     Vertex,
     /// As many consecutive slices of the stream as there are sites. An edge goes where it came.
     Time,
+}
+
+impl From<Update> for Change {
+    fn from(update: Update) -> Self {
+        let Update { time, from, to, insert, weight } = update;
+        Self { time, u: from.min(to), v: from.max(to), weight, insert }
+    }
 }
 
 impl Stream {
@@ -140,8 +148,7 @@ impl Stream {
         if format == Format::EdgeList && (third == Third::Time || third == Third::Guess && has_times(&mut lines()?)?) {
             let mut gathered = Gathered::default();
             let (vertices, labels) = temporal::each(&mut lines()?, options.relabel, |update| {
-                let (u, v) = (update.from.min(update.to), update.from.max(update.to));
-                gathered.add(Change { time: update.time, u, v, weight: update.weight, insert: update.insert })
+                gathered.add(update.into())
             })?;
             return Ok(gathered.into_stream(vertices, labels, true));
         }

@@ -44,7 +44,7 @@ pub(super) fn read(lines: &mut Lines, relabel: bool) -> Result<Listing, Error> {
 }
 
 /// The count and first id of `# vertices 12 first_id 1`.
-fn declared(mut fields: Fields) -> Option<(u64, u64)> {
+pub(super) fn declared(mut fields: Fields) -> Option<(u64, u64)> {
     for expected in [&b"#"[..], b"vertices"] {
         fields.word().filter(|&word| word == expected)?;
     }

@@ -268,7 +268,7 @@ impl GraphFile {
 }
 
 /// Writes a file whole or not at all, packed if its name says so.
-fn write_text(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
+pub(crate) fn write_text(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
     let packed = format::is_packed(path);
     tersor_data::atomic::write(path, |out| {
         if !packed {
@@ -282,7 +282,7 @@ fn write_text(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()
 }
 
 /// Writes one piece of text for each item, many at once.
-fn write_lines<T>(
+pub(crate) fn write_lines<T>(
     items: impl IntoIterator<Item = T>,
     out: &mut dyn Write,
     mut push: impl FnMut(&mut Vec<u8>, T),

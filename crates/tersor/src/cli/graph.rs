@@ -23,6 +23,7 @@ mod verify;
 pub enum Graph {
     Stats(stats::Stats),
     Convert(convert::Convert),
+    #[command(subcommand, subcommand_value_name = "FAMILY", subcommand_help_heading = "Families")]
     Generate(generate::Generate),
     Bench(bench::Bench),
     Spanner(Box<spanner::Spanning>),
