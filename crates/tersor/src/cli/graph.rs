@@ -11,6 +11,7 @@ use super::show::BadUsage;
 
 mod bench;
 mod check;
+mod cluster;
 mod convert;
 mod generate;
 mod route;
@@ -30,6 +31,7 @@ pub enum Graph {
     Verify(verify::Verify),
     Check(check::Check),
     Route(route::Routing),
+    Cluster(Box<cluster::Cluster>),
 }
 
 impl Graph {
@@ -43,6 +45,7 @@ impl Graph {
             Self::Verify(verify) => verify.run(),
             Self::Check(check) => check.run(),
             Self::Route(route) => route.run(),
+            Self::Cluster(cluster) => cluster.run(),
         }
     }
 }

@@ -1,0 +1,515 @@
+//! `tersor graph cluster`: clusters of a graph that many sites watch, and the bits that they take.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use tersor::data::atomic;
+use tersor::data::picture::Picture;
+use tersor::graph::cluster::coordinator::Answer;
+use tersor::graph::cluster::curve::{self, Point};
+use tersor::graph::cluster::instance::Instance;
+use tersor::graph::cluster::message::Weights;
+use tersor::graph::cluster::points::shrunk;
+use tersor::graph::cluster::protocol::{Model, Protocol, Rate};
+use tersor::graph::cluster::report::{Report, Time};
+use tersor::graph::cluster::run::Run;
+use tersor::graph::cluster::similarity::{self, Kernel};
+use tersor::graph::cluster::spectral::Tau;
+use tersor::graph::cluster::stream::{Change, Partition, Stream, Third};
+use tersor::graph::cluster::{labels, segments};
+use tersor::graph::file::{Format, ReadOptions};
+
+use super::{check_outputs, line};
+use crate::cli::quantity::{seconds, thousands};
+use crate::cli::show::{BadUsage, Output, Threads, table};
+
+/// Cluster a graph that many sites watch, with few bits
+///
+/// FILE is an edge list with times (`u v t [+|- [w]]`: an edge comes or goes), a graph (all edges come at time 0), or a
+/// picture, whose pixels are clustered. Sites hold only what they see; a coordinator hears of few edges, and clusters
+/// those. Labels are scored on the whole graph, beside those that one gets from it.
+///
+/// In the JSON, `times` has for each time the bits and messages of the sites since the time before, normalised cut,
+/// conductance and modularity on the whole graph, and the agreement (`ari`, `nmi`) with the labels from the whole graph;
+/// `bits` are all of the run, with the start and the coordinator's answers.
+#[derive(Args)]
+pub struct Cluster {
+    /// An edge list with times or a graph (.txt, .gr, .graph or .mtx, plain or .gz), or a picture (.jpg, .png, .bmp)
+    file: PathBuf,
+    /// How many sites watch
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    sites: u32,
+    /// How many clusters there are
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    clusters: u32,
+    /// How sites tell what they know
+    #[arg(long, value_enum, default_value_t = ModelName::MessagePassing)]
+    model: ModelName,
+    /// Keep as many edges as make every cut right within 1 ± E: c = 4 ln n / E²
+    #[arg(long, value_name = "E", conflicts_with = "c")]
+    eps: Option<f64>,
+    /// Keep an edge with C times its leverage; `auto` doubles C until the labels no longer change
+    #[arg(long, value_name = "C|auto", default_value = "auto")]
+    c: C,
+    /// Which site sees an edge: by a hash of the edge, by its smaller id, or by the time when it comes
+    #[arg(long, value_enum, default_value_t = PartitionName::Edge)]
+    partition: PartitionName,
+    /// Ask for clusters at this time; may be given several times (default: the end)
+    #[arg(long, value_name = "T", allow_negative_numbers = true, conflicts_with = "times")]
+    at: Vec<f64>,
+    /// Ask for clusters N times, at equal steps from the first change to the last
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    times: Option<u32>,
+    /// Sites are threads of this process, or ranks of an MPI job: mpirun -n S+1 tersor graph cluster …
+    #[arg(long, value_enum, default_value_t = Transport::Threads)]
+    transport: Transport,
+    /// Seconds to wait for a sign of life (default: 30 over MPI, 600 between threads)
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<f64>,
+    /// Regularise by adding T/n to every weight before clustering; `auto` tries 0 and the mean degree
+    #[arg(long, value_name = "T|auto", default_value = "auto")]
+    tau: TauName,
+    /// Bits of a weight, 8 to 64 (default: 32, or none if all weights are 1)
+    #[arg(long, value_name = "W")]
+    weight_bits: Option<u32>,
+    /// True labels to compare with: `id label` lines
+    #[arg(long, value_name = "FILE")]
+    truth: Option<PathBuf>,
+    /// Send the labels back to the sites, and count that
+    #[arg(long)]
+    labels_back: bool,
+    /// For all that is drawn: the same seed gives the same bits and labels, on any number of threads
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write `id label` lines, or `at id label` for several times; label K is no cluster
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Write what each site said at each time, as JSON lines
+    #[arg(long, value_name = "FILE.jsonl")]
+    messages: Option<PathBuf>,
+    /// Write the graph that was clustered at each time T, as PREFIX.T.mtx
+    #[arg(long, value_name = "PREFIX")]
+    sparsifier: Option<PathBuf>,
+    /// Draw bits and quality over time
+    #[arg(long, value_name = "FILE.svg")]
+    curve: Option<PathBuf>,
+    /// Draw the clustered picture, at the last time
+    #[arg(long, value_name = "FILE.png")]
+    picture: Option<PathBuf>,
+    #[command(flatten)]
+    reading: Reading,
+    #[command(flatten)]
+    photo: Photo,
+    #[command(flatten)]
+    threads: Threads,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// How to read FILE, if it is a graph.
+#[derive(Args)]
+struct Reading {
+    /// The file's format, if not its name tells it: dimacs, edge-list, metis or matrix-market
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// An edge list's third column is a time (default: if it never goes back, or is followed by + or -)
+    #[arg(long)]
+    temporal: bool,
+    /// An edge list's third column is a weight
+    #[arg(long, conflicts_with = "temporal")]
+    weighted: bool,
+    /// Number ids by first appearance; for ids that are far apart
+    #[arg(long)]
+    relabel: bool,
+}
+
+/// How to read FILE, if it is a picture.
+#[derive(Args)]
+struct Photo {
+    /// Shrink a picture to so many pixels along its longer side
+    #[arg(long, value_name = "PIXELS", default_value_t = 44, value_parser = clap::value_parser!(u32).range(2..=512))]
+    side: u32,
+    /// Of a picture: the distance of two pixels (x, y, r, g, b) at which their similarity has fallen to exp(-1/2)
+    #[arg(long, default_value_t = Kernel::PHOTO.sigma)]
+    sigma: f64,
+    /// Of a picture: leave out similarities below this
+    #[arg(long, default_value_t = Kernel::FLOOR)]
+    floor: f64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ModelName {
+    MessagePassing,
+    Blackboard,
+    ShipAll,
+    /// Message passing, all said afresh at every time
+    Static,
+    /// The blackboard, all written afresh at every time
+    StaticBlackboard,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PartitionName {
+    Edge,
+    Vertex,
+    Time,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Transport {
+    Threads,
+    Mpi,
+}
+
+#[derive(Clone, Copy)]
+struct C(Option<f64>);
+
+#[derive(Clone, Copy)]
+struct TauName(Tau);
+
+impl FromStr for C {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        auto_or(text, |c| c > 0.0).map(Self)
+    }
+}
+
+impl FromStr for TauName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(Self(auto_or(text, |tau| tau >= 0.0)?.map_or(Tau::Auto, Tau::Fixed)))
+    }
+}
+
+fn auto_or(text: &str, fits: impl Fn(f64) -> bool) -> Result<Option<f64>, String> {
+    if text == "auto" {
+        return Ok(None);
+    }
+    let number = text.parse().ok().filter(|&number: &f64| number.is_finite() && fits(number));
+    number.map(Some).ok_or_else(|| "expected a number that is not too small, or auto".into())
+}
+
+/// What is shown.
+#[derive(Serialize)]
+struct Clustered<'a> {
+    file: &'a Path,
+    #[serde(flatten)]
+    report: &'a Report,
+    partition: Partition,
+    transport: Transport,
+    updates: usize,
+    loops: usize,
+    /// Files that were written.
+    files: BTreeMap<&'static str, &'a Path>,
+}
+
+/// A line of `--messages`.
+#[derive(Serialize)]
+struct Said {
+    at: f64,
+    site: usize,
+    bits: u64,
+    hex: String,
+}
+
+/// What there is to cluster.
+struct Input {
+    stream: Stream,
+    /// The pixels, if it is a picture.
+    photo: Option<Picture>,
+}
+
+impl Cluster {
+    pub fn run(self) -> anyhow::Result<()> {
+        let outputs = [&self.out, &self.messages, &self.curve, &self.picture].map(Option::as_ref);
+        let inputs: Vec<_> =
+            [Some(&self.file), self.truth.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
+        check_outputs(&inputs, &outputs)?;
+        if let Some(prefix) = &self.sparsifier {
+            check_outputs(&inputs, &[Some(&sparsifier_at(prefix, 0.0))])?;
+        }
+        self.threads.start()?;
+        let progress = self.output.spinner().with_message("reading");
+        let mut input = self.read()?;
+        if self.picture.is_some() && input.photo.is_none() {
+            bail!(BadUsage(format!("--picture draws pixels, but {} is no picture", self.file.display())));
+        }
+        let weights = match self.weight_bits {
+            Some(bits) => Weights::new(bits)?,
+            None if input.stream.weighted() => Weights::F32,
+            None => Weights::NONE,
+        };
+        input.stream.round(weights)?;
+        let truth = self.truth.as_ref().map(|file| labels::read(file, &input.stream)).transpose()?;
+        let times = self.times(&input.stream);
+        let mut protocol = self.protocol(input.stream.vertices, weights)?;
+        protocol.labels_back = self.labels_back;
+        let run = Run {
+            stream: &input.stream,
+            partition: self.partition(),
+            times: &times,
+            tau: self.tau.0,
+            truth: truth.as_deref(),
+            timeout: self.timeout()?,
+        };
+        let all = times.len();
+        progress.set_message(format!("{} sites, {all} times", self.sites));
+        let mut done = 0;
+        let mut on_time = |time: &Time| {
+            done += 1;
+            progress.set_message(format!("{done} of {all} times, {} bits", thousands(time.bits_so_far)));
+        };
+        let answer = match self.transport {
+            Transport::Threads => Some(run.with_threads(&protocol, &mut on_time)?),
+            Transport::Mpi => over_mpi(&run, &protocol, &mut on_time)?,
+        };
+        progress.finish_and_clear();
+        // Over MPI only the coordinator has something to show.
+        let Some(answer) = answer else { return Ok(()) };
+        self.write(&input, &times, &answer)?;
+        let clustered = Clustered {
+            file: &self.file,
+            report: &answer.report,
+            partition: self.partition(),
+            transport: self.transport,
+            updates: input.stream.changes.len(),
+            loops: input.stream.loops,
+            files: self.files(),
+        };
+        self.output.show(&clustered, || told(&clustered, truth.is_some()))
+    }
+
+    fn read(&self) -> anyhow::Result<Input> {
+        let Reading { format, temporal, weighted, relabel } = self.reading;
+        let name = self.file.to_string_lossy().to_lowercase();
+        if format.is_none() && [".jpg", ".jpeg", ".png", ".bmp"].iter().any(|ending| name.ends_with(ending)) {
+            let photo = shrunk(&Picture::read(&self.file)?, self.photo.side as usize)?;
+            let kernel = Kernel { sigma: self.photo.sigma, floor: self.photo.floor, ..Kernel::PHOTO };
+            let Instance { vertices, edges, .. } = similarity::photo(&photo, &kernel)?;
+            let changes =
+                edges.iter().map(|edge| Change { time: 0.0, u: edge.u, v: edge.v, weight: edge.weight, insert: true });
+            let stream = Stream { timed: false, ..Stream::new(vertices, changes)? };
+            return Ok(Input { stream, photo: Some(photo) });
+        }
+        let third = match (temporal, weighted) {
+            (true, _) => Third::Time,
+            (_, true) => Third::Weight,
+            _ => Third::Guess,
+        };
+        let stream = Stream::read(&self.file, third, &ReadOptions { format, relabel, ..ReadOptions::default() })?;
+        if third == Third::Guess && stream.timed {
+            self.output.note("note: the third column is read as times; --weighted reads weights");
+        }
+        Ok(Input { stream, photo: None })
+    }
+
+    fn times(&self, stream: &Stream) -> Vec<f64> {
+        let (first, last) = (stream.changes.first().map_or(0.0, |change| change.time), stream.end());
+        let mut times = match self.times {
+            Some(count) if last > first => {
+                let step = |i: u32| first + (last - first) * f64::from(i) / f64::from(count);
+                (1..count).map(step).chain([last]).collect()
+            }
+            _ if self.at.is_empty() => vec![last],
+            _ => self.at.clone(),
+        };
+        times.sort_by(f64::total_cmp);
+        times.dedup();
+        times
+    }
+
+    fn protocol(&self, vertices: usize, weights: Weights) -> anyhow::Result<Protocol> {
+        let rate = match (self.eps, self.c) {
+            (Some(eps), _) => Rate::Eps(eps),
+            (None, C(Some(c))) => Rate::C(c),
+            (None, C(None)) => Rate::Auto,
+        };
+        let model = match self.model {
+            ModelName::MessagePassing => Model::MessagePassing,
+            ModelName::Blackboard => Model::Blackboard,
+            ModelName::ShipAll => Model::ShipAll,
+            ModelName::Static => Model::Static,
+            ModelName::StaticBlackboard => Model::StaticBlackboard,
+        };
+        let counts = (self.sites as usize, vertices, self.clusters as usize);
+        Ok(Protocol::new(model, counts, rate, self.seed, weights)?)
+    }
+
+    fn partition(&self) -> Partition {
+        match self.partition {
+            PartitionName::Edge => Partition::Edge,
+            PartitionName::Vertex => Partition::Vertex,
+            PartitionName::Time => Partition::Time,
+        }
+    }
+
+    fn timeout(&self) -> anyhow::Result<Duration> {
+        let default = if self.transport == Transport::Mpi { 30.0 } else { 600.0 };
+        let seconds = self.timeout.unwrap_or(default);
+        if !(0.001..=1e6).contains(&seconds) {
+            bail!(BadUsage("--timeout: expected seconds, 0.001 to 1e6".into()));
+        }
+        Ok(Duration::from_secs_f64(seconds))
+    }
+
+    fn write(&self, input: &Input, times: &[f64], answer: &Answer) -> anyhow::Result<()> {
+        if let Some(file) = &self.out {
+            labels::write(file, &input.stream, times, &answer.labels)?;
+        }
+        if let Some(file) = &self.messages {
+            atomic::write(file, |out| {
+                for (&at, said) in times.iter().zip(&answer.said) {
+                    for (site, bits) in said.iter().enumerate() {
+                        serde_json::to_writer(&mut *out, &Said { at, site, bits: bits.len(), hex: bits.hex() })?;
+                        out.write_all(b"\n")?;
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        if let Some(prefix) = &self.sparsifier {
+            for (&at, graph) in times.iter().zip(&answer.graphs) {
+                let edges = graph.list().collect();
+                let instance = Instance { vertices: graph.vertices(), edges, truth: None };
+                instance.write(sparsifier_at(prefix, at), Some(Format::MatrixMarket))?;
+            }
+        }
+        if let Some(file) = &self.curve {
+            let title = format!("{}: {} sites, {}", self.file.display(), self.sites, answer.report.model.name());
+            let svg = curve::svg(&points(&answer.report), &title)?;
+            atomic::write(file, |out| out.write_all(svg.as_bytes()))?;
+        }
+        if let (Some(file), Some(photo)) = (&self.picture, &input.photo) {
+            let labels = answer.labels.last().map_or(&[][..], Vec::as_slice);
+            let png = segments::png(photo, labels, self.clusters as usize)?;
+            atomic::write(file, |out| out.write_all(&png))?;
+        }
+        Ok(())
+    }
+
+    fn files(&self) -> BTreeMap<&'static str, &Path> {
+        let files = [
+            ("labels", &self.out),
+            ("messages", &self.messages),
+            ("sparsifier", &self.sparsifier),
+            ("curve", &self.curve),
+            ("picture", &self.picture),
+        ];
+        files.into_iter().filter_map(|(name, file)| Some((name, file.as_deref()?))).collect()
+    }
+}
+
+fn sparsifier_at(prefix: &Path, at: f64) -> PathBuf {
+    let mut name = prefix.as_os_str().to_owned();
+    name.push(format!(".{at}.mtx"));
+    name.into()
+}
+
+#[cfg(feature = "mpi")]
+fn over_mpi(run: &Run<'_>, protocol: &Protocol, on_time: &mut dyn FnMut(&Time)) -> anyhow::Result<Option<Answer>> {
+    use tersor::graph::cluster::transport::mpi;
+
+    let (party, mut link) = mpi::start(protocol.model.reach(), run.timeout)?;
+    if link.sites() != protocol.sites {
+        let (ranks, sites) = (link.sites() + 1, protocol.sites);
+        eprintln!("error: {sites} sites take {} ranks, but there are {ranks}: mpirun -n {}", sites + 1, sites + 1);
+        mpi::abort(2);
+    }
+    match run.as_party(party, &mut link, protocol, on_time) {
+        Ok(answer) => {
+            link.close()?;
+            Ok(answer)
+        }
+        Err(error) => {
+            eprintln!("error: {party}: {error}");
+            drop(link);
+            mpi::abort(1);
+        }
+    }
+}
+
+#[cfg(not(feature = "mpi"))]
+fn over_mpi(_: &Run<'_>, _: &Protocol, _: &mut dyn FnMut(&Time)) -> anyhow::Result<Option<Answer>> {
+    bail!("--transport mpi: this tersor was built without MPI; build it with `cargo build --release --features mpi`")
+}
+
+/// The curve over time.
+fn points(report: &Report) -> Vec<Point> {
+    let point = |time: &Time| Point {
+        at: time.at,
+        bits: time.bits_so_far,
+        ship_all_bits: time.ship_all_bits_so_far,
+        ncut: time.quality.ncut,
+        central_ncut: time.quality.central_ncut,
+        ari: time.quality.ari,
+    };
+    report.times.iter().map(point).collect()
+}
+
+fn told(clustered: &Clustered<'_>, with_truth: bool) -> String {
+    let report = clustered.report;
+    let mut text = String::new();
+    let updates = thousands(clustered.updates as u64);
+    let loops = if clustered.loops > 0 { format!(", {} loops left out", clustered.loops) } else { String::new() };
+    line(&mut text, "graph", &format!("{} vertices, {updates} updates{loops}", thousands(report.vertices as u64)));
+    let c = report.times.last().map_or(0.0, |time| time.c);
+    let auto = if report.rate == Rate::Auto { ", found by doubling" } else { "" };
+    let c = if report.model == Model::ShipAll { String::new() } else { format!(", c = {c:.4}{auto}") };
+    line(&mut text, "sites", &format!("{}, {}{c}", report.sites, report.model.name()));
+    let share = format!("{:.1} %", 100.0 * report.share());
+    line(
+        &mut text,
+        "bits",
+        &format!(
+            "{}: {share} of the {} of shipping everything",
+            thousands(report.bits),
+            thousands(report.ship_all_bits)
+        ),
+    );
+
+    let truth = if with_truth { "NMI truth" } else { "" };
+    let mut rows = table([">at", ">edges", ">known", ">bits", ">% so far", ">Ncut", ">central", ">ARI", ">NMI", truth]);
+    for time in &report.times {
+        let quality = &time.quality;
+        let truth = time
+            .truth
+            .map_or_else(String::new, |of| format!("{:.3} (central {:.3})", of.truth_nmi, of.central_truth_nmi));
+        rows.add_row([
+            time.at.to_string(),
+            thousands(time.edges as u64),
+            thousands(time.kept as u64),
+            thousands(time.bits),
+            format!("{:.1}", 100.0 * time.bits_so_far as f64 / time.ship_all_bits_so_far as f64),
+            format!("{:.4}", quality.ncut),
+            format!("{:.4}", quality.central_ncut),
+            format!("{:.3}", quality.ari),
+            format!("{:.3}", quality.nmi),
+            truth,
+        ]);
+    }
+    text += &format!("\n{}\n", rows.trim_fmt());
+    let last = report.times.last();
+    if let Some(time) = last.filter(|time| time.quality.unlabelled > 0) {
+        text += &format!(
+            "\n{} vertices are in no cluster (label {}): nothing is known of their edges",
+            time.quality.unlabelled, report.clusters
+        );
+    }
+    if let Some(time) = last.filter(|time| time.quality.components > report.clusters) {
+        text += &format!("\nthe graph falls into {} components, more than there are clusters", time.quality.components);
+    }
+    let spent: f64 = report.times.iter().map(|time| time.seconds[0] + time.seconds[1]).sum();
+    text += &format!("\nprotocol and clustering took {}", seconds(spent));
+    for (what, file) in &clustered.files {
+        text += &format!("\n{}: {what}", file.display());
+    }
+    text
+}
