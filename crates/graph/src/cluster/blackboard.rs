@@ -4,31 +4,33 @@
 //! kept is written once, by its owner, and sites cost no more than their END marks.
 //!
 //! Judged one by one by a board that is still empty, far too many edges would be kept. So a round goes through stages
-//! l = ⌈log2 n⌉ − 1, …, 1, 0, and in stage l the graph is the edges whose coins reach l: about half of those of the next
-//! one. The H of a uniform half gives leverages that are enough for the whole, and at most about twice as many edges as
-//! exact ones (Cohen, Lee, Musco, Musco, Peng, Sidford, *Uniform sampling for matrix approximation*, ITCS 2015). The
-//! coins make the halves nested, so what one stage keeps the next one keeps as well, and it is written once:
+//! l = ⌈log2 n⌉, …, 1, 0, and in stage l the graph is what stood on the board before, and of the edges that are new in
+//! this round those whose coins reach l: half of those of the next stage. The sparsifier of a uniform half gives
+//! leverages that are enough for the whole, and at most about twice as many edges as exact ones (Cohen, Lee, Musco,
+//! Musco, Peng, Sidford, *Uniform sampling for matrix approximation*, ITCS 2015). Coins make the halves nested, so what
+//! one stage keeps the next one keeps as well, and it is written once:
 //!
-//! an edge's level is the least over the stages of max(l, the level that R in H asks for), it is written when its coin
-//! reaches that, with the level that it will probably have, and written again (LEVEL) if that turns out otherwise.
+//! a new edge's level is the least over the stages of l + level(c w R_l(u, v)), R_l in the old edges and the new ones of
+//! stage l + 1, each new one with 2^-(l + 1) of its weight on the board. It is written when its coin reaches that, with
+//! the level that it will probably have in the end, and written again (LEVEL) if that turns out otherwise.
 
 use std::sync::Arc;
 
 use super::bits::Bits;
-use super::coin::{Name, level};
+use super::coin::{Name, RAREST, level};
 use super::desks::Desks;
-use super::local::{Held, Local, UNDECIDED};
+use super::local::{Held, Local};
 use super::message::{Codec, Kind, Tally};
 use super::resistance::Resistances;
 use super::sparsifier::{Kept, Part, Sparsifier};
 use super::stream::Change;
 
-/// By how much a leverage in the H of one half may be too low for the whole.
+/// By how much a leverage in the H of one half may be too low for the whole, or one that wavers too high.
 const HALF: f64 = 2.0;
 
 /// How many stages a round has.
 pub fn stages(vertices: usize) -> u8 {
-    (vertices.max(2).next_power_of_two().trailing_zeros() as u8).max(1)
+    vertices.max(2).next_power_of_two().trailing_zeros() as u8 + 1
 }
 
 /// The board, as everyone who reads it knows it.
@@ -42,6 +44,8 @@ pub struct Board {
     version: u64,
     edges_then: usize,
     changed: u64,
+    /// New edges of this round.
+    fresh: u64,
     deleted: u64,
 }
 
@@ -49,7 +53,7 @@ impl Board {
     /// An empty board.
     pub fn new(vertices: usize, sites: usize, codec: Codec) -> Self {
         let sparsifier = Sparsifier::new(vertices, sites);
-        Self { sparsifier, codec, resistances: None, version: 0, edges_then: 0, changed: 0, deleted: 0 }
+        Self { sparsifier, codec, resistances: None, version: 0, edges_then: 0, changed: 0, fresh: 0, deleted: 0 }
     }
 
     /// Reads what a site has written in one turn.
@@ -59,6 +63,7 @@ impl Board {
     pub fn hear(&mut self, site: usize, bits: &Bits) -> Result<Tally, String> {
         let tally = self.sparsifier.hear(&self.codec, site, bits)?;
         self.changed += tally.messages(Kind::Add) + tally.messages(Kind::Del);
+        self.fresh += tally.messages(Kind::Add);
         self.deleted += tally.messages(Kind::Del);
         Ok(tally)
     }
@@ -66,12 +71,13 @@ impl Board {
     /// The round is over.
     pub fn settle(&mut self) {
         self.sparsifier.parts_mut().for_each(Part::settle);
+        self.fresh = 0;
     }
 
     /// Everything is wiped off: the static protocol begins again.
     pub fn wipe(&mut self) {
         self.sparsifier.parts_mut().for_each(|part| *part = Part::default());
-        (self.resistances, self.edges_then) = (None, 0);
+        (self.resistances, self.edges_then, self.fresh) = (None, 0, 0);
     }
 
     /// Whether so many edges are gone that levels must be looked at again.
@@ -79,18 +85,24 @@ impl Board {
         self.deleted > 0 && self.deleted * 8 >= self.sparsifier.edges() as u64
     }
 
-    /// Takes the resistances again if a tenth of H has changed; the same for all who read. Fresh edges stand for the
-    /// edges of stage `stage`.
+    /// Takes the resistances again, for stage `stage`, if a tenth of H has changed since, or if a tenth of it is new and
+    /// counts for twice as much in every stage. All who read the board do so at the same times.
     fn refresh(&mut self, stage: u8, seed: u64, desks: &Desks) {
-        if self.changed > 0 && self.changed * 10 >= self.edges_then as u64 {
-            self.version += 1;
-            let graph = || {
-                let effective = |kept: Kept| if kept.fresh { kept.level.max(stage) } else { kept.level };
-                self.sparsifier.graph_of(|_, kept| Some(effective(kept)))
-            };
-            self.resistances = Some(desks.board(self.version, || Resistances::of(&graph(), seed)));
-            (self.edges_then, self.changed) = (self.sparsifier.edges(), 0);
+        let edges = self.sparsifier.edges() as u64;
+        let changed = self.changed > 0 && self.changed * 10 >= self.edges_then as u64;
+        let new = self.fresh > 0 && self.fresh * 10 >= edges;
+        if !(changed || new) {
+            return;
         }
+        self.version += 1;
+        let sample = i32::from(stage) + 1;
+        let weight = |kept: Kept| match kept.fresh {
+            true => kept.weight * f64::exp2((i32::from(kept.level).max(sample) - sample).into()),
+            false => kept.weight * f64::exp2(kept.level.into()),
+        };
+        let take = || Resistances::of(&self.sparsifier.graph_by(weight), seed);
+        self.resistances = Some(desks.board(self.version, take));
+        (self.edges_then, self.changed) = (edges as usize, 0);
     }
 }
 
@@ -136,7 +148,7 @@ impl Blackboard {
 
     /// Stage `stage` begins: the board is looked at, as it stands for all sites.
     pub fn look(&mut self, stage: u8) {
-        self.board.refresh(stage + 1, self.seed, &self.desks);
+        self.board.refresh(stage, self.seed, &self.desks);
     }
 
     /// What it writes in stage `stage`, after [`look`](Self::look).
@@ -147,7 +159,7 @@ impl Blackboard {
         }
         for &name in &self.fresh {
             let Some(&held) = self.local.get(name) else { continue };
-            let needed = needed(&self.board, HALF * self.c, name, &held);
+            let needed = needed(&self.board, self.c, name, &held);
             let (level, settled) = next(&held, stage, needed);
             self.local.set(name, level, settled);
             if settled {
@@ -194,17 +206,13 @@ fn needed(board: &Board, c: f64, name: Name, held: &Held) -> u8 {
     level(c * leverage)
 }
 
-/// The level of an edge after stage `stage`, and whether it will only fall from now on.
+/// The level of an edge after stage `stage`, and whether it will only fall from now on: it does once it has stopped
+/// falling from stage to stage.
 ///
-/// Estimates waver from stage to stage: a settled level falls only if it is too high by two or more, that is, by more
-/// than the factor [`HALF`] that is in it.
+/// Estimates waver from stage to stage: a settled level falls only if it is too high by two or more.
 fn next(held: &Held, stage: u8, needed: u8) -> (u8, bool) {
-    let level = needed.max(stage);
-    if held.settled {
-        let falls = level + 1 < held.level;
-        (if falls { level } else { held.level }, true)
-    } else {
-        let level = if held.level == UNDECIDED { level } else { level.min(held.level) };
-        (level, needed > stage || stage == 0)
-    }
+    let level = (needed + stage).min(RAREST);
+    let falls = if held.settled { level + 1 < held.level } else { level < held.level };
+    let settled = held.settled || !falls || stage == 0;
+    (if falls { level } else { held.level }, settled)
 }

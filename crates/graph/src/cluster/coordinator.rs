@@ -233,12 +233,13 @@ impl Knowledge {
 /// The sparsifier as it would be at c/2: every edge of a level above 0 stays with probability 1/2, and weighs twice as
 /// much. Its coin is not known here, only that it reached the level, so another one is as good.
 fn at_half_of_c(board: &Board, seed: u64) -> Undirected {
-    board.sparsifier.graph_of(|(site, u, v, rank), kept| {
+    board.sparsifier.part_of_graph(|(site, u, v, rank), kept| {
         let words = [u64::from(u) << 32 | u64::from(v), (site as u64) << 32 | rank as u64];
         let coin = words.into_iter().fold(mix(!seed), |hash, word| mix(hash ^ word));
+        let weight = kept.weight * f64::from(kept.level).exp2();
         match kept.level {
-            0 => Some(0),
-            level => (coin >> 63 == 0).then_some(level + 1),
+            0 => Some(weight),
+            _ => (coin >> 63 == 0).then_some(2.0 * weight),
         }
     })
 }

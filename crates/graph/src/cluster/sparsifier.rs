@@ -144,18 +144,22 @@ impl Sparsifier {
 
     /// The graph to cluster.
     pub fn graph(&self) -> Undirected {
-        self.graph_of(|_, kept| Some(kept.level))
+        self.graph_by(|kept| kept.weight * f64::from(kept.level).exp2())
     }
 
-    /// The graph in which an edge has another level, or is left out.
-    pub(super) fn graph_of(&self, level: impl Fn((usize, u32, u32, usize), Kept) -> Option<u8>) -> Undirected {
+    /// The graph in which an edge has another weight.
+    pub(super) fn graph_by(&self, weight: impl Fn(Kept) -> f64) -> Undirected {
+        self.part_of_graph(|_, kept| Some(weight(kept)))
+    }
+
+    /// The graph in which an edge, by its site, ends and rank, has another weight, or is left out.
+    pub(super) fn part_of_graph(&self, weight: impl Fn((usize, u32, u32, usize), Kept) -> Option<f64>) -> Undirected {
         let mut edges = Vec::with_capacity(self.edges());
         for (site, part) in self.parts.iter().enumerate() {
             for (&(u, v), parallel) in &part.edges {
                 for (rank, &kept) in parallel.iter().enumerate() {
-                    if let Some(level) = level((site, u, v, rank), kept) {
-                        edges.push(Edge { u, v, weight: kept.weight * f64::from(level).exp2() });
-                    }
+                    let weight = weight((site, u, v, rank), kept);
+                    edges.extend(weight.map(|weight| Edge { u, v, weight }));
                 }
             }
         }

@@ -147,9 +147,8 @@ impl Stream {
         let format = options.format.map_or_else(|| Format::of(path), Ok)?;
         if format == Format::EdgeList && (third == Third::Time || third == Third::Guess && has_times(&mut lines()?)?) {
             let mut gathered = Gathered::default();
-            let (vertices, labels) = temporal::each(&mut lines()?, options.relabel, |update| {
-                gathered.add(update.into())
-            })?;
+            let (vertices, labels) =
+                temporal::each(&mut lines()?, options.relabel, |update| gathered.add(update.into()))?;
             return Ok(gathered.into_stream(vertices, labels, true));
         }
         Self::of_graph(&graph()?)
