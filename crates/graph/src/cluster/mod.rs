@@ -1,5 +1,6 @@
 //! Clustering a dynamic graph that many sites watch.
 
+pub mod bench;
 pub mod bits;
 pub mod blackboard;
 pub mod block_model;
@@ -7,7 +8,9 @@ pub mod coin;
 pub mod coordinator;
 pub mod curve;
 pub mod desks;
+pub mod eigen;
 pub mod instance;
+pub mod kmeans;
 pub mod labels;
 pub mod local;
 pub mod message;

@@ -198,8 +198,19 @@ impl Stream {
         self.labels.as_ref().map_or(vertex as u64, |labels| labels[vertex])
     }
 
-    /// The end of the stream: its last time, or 0.
-    pub fn end(&self) -> f64 {
+    /// So many times at equal steps up to that of the last change, none before the first; only that if all come at once.
+    pub fn times(&self, count: usize) -> Vec<f64> {
+        let (first, last) = (self.changes.first().map_or(0.0, |change| change.time), self.end());
+        if count < 2 || first == last {
+            return vec![last];
+        }
+        // Where times are numbered 1 to `count`, each of them is one.
+        let from = if last - first == (count - 1) as f64 { first - 1.0 } else { first };
+        let step = |number: usize| from + (last - from) * number as f64 / count as f64;
+        (1..count).map(step).chain([last]).collect()
+    }
+
+    fn end(&self) -> f64 {
         self.changes.last().map_or(0.0, |change| change.time)
     }
 }

@@ -12,6 +12,7 @@ use super::show::BadUsage;
 mod bench;
 mod check;
 mod cluster;
+mod cluster_bench;
 mod convert;
 mod generate;
 mod route;
@@ -32,6 +33,7 @@ pub enum Graph {
     Check(check::Check),
     Route(route::Routing),
     Cluster(Box<cluster::Cluster>),
+    ClusterBench(cluster_bench::ClusterBench),
 }
 
 impl Graph {
@@ -46,6 +48,7 @@ impl Graph {
             Self::Check(check) => check.run(),
             Self::Route(route) => route.run(),
             Self::Cluster(cluster) => cluster.run(),
+            Self::ClusterBench(bench) => bench.run(),
         }
     }
 }

@@ -312,15 +312,10 @@ impl Cluster {
     }
 
     fn times(&self, stream: &Stream) -> Vec<f64> {
-        let (first, last) = (stream.changes.first().map_or(0.0, |change| change.time), stream.end());
-        let mut times = match self.times {
-            Some(count) if last > first => {
-                let step = |i: u32| first + (last - first) * f64::from(i) / f64::from(count);
-                (1..count).map(step).chain([last]).collect()
-            }
-            _ if self.at.is_empty() => vec![last],
-            _ => self.at.clone(),
-        };
+        if self.at.is_empty() {
+            return stream.times(self.times.map_or(1, |count| count as usize));
+        }
+        let mut times = self.at.clone();
         times.sort_by(f64::total_cmp);
         times.dedup();
         times
