@@ -378,7 +378,8 @@ impl Cluster {
             }
         }
         if let Some(file) = &self.curve {
-            let title = format!("{}: {} sites, {}", self.file.display(), self.sites, answer.report.model.name());
+            let name = self.file.file_name().unwrap_or(self.file.as_os_str()).to_string_lossy();
+            let title = format!("{name}: {} sites, {}", self.sites, answer.report.model.name());
             let svg = curve::svg(&points(&answer.report), &title)?;
             atomic::write(file, |out| out.write_all(svg.as_bytes()))?;
         }
