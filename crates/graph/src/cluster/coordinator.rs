@@ -95,6 +95,7 @@ pub fn coordinate(
         let mut of_protocol = begun.elapsed().as_secs_f64();
         let (mut of_clustering, mut coordinator_bits) = (0.0, 0);
         let (graph, found) = loop {
+            link.alive()?;
             let begun = Instant::now();
             let graph = knowledge.graph(protocol.vertices);
             let found = cluster(&graph, &judge.settings, warm.as_ref())?;
@@ -130,6 +131,7 @@ pub fn coordinate(
             coordinator_bits += back.len() * recipients;
         }
 
+        link.alive()?;
         let begun = Instant::now();
         let (edges, changes, quality, truth) = judge.judge(at, &found)?;
         let of_judging = begun.elapsed().as_secs_f64();
