@@ -10,6 +10,14 @@ use rand_chacha::ChaCha8Rng;
 use tersor_data::testing::{Failure, Skip, Trials};
 use tersor_graph::Error;
 use tersor_graph::cluster::bits::Bits;
+use tersor_graph::cluster::block_model::{BlockModel, block_model};
+use tersor_graph::cluster::coordinator::Answer;
+use tersor_graph::cluster::message::Weights;
+use tersor_graph::cluster::protocol::{Model, Protocol, Rate};
+use tersor_graph::cluster::run::Run;
+use tersor_graph::cluster::schedule::{Schedule, stream};
+use tersor_graph::cluster::spectral::Tau;
+use tersor_graph::cluster::stream::{Change, Partition, Stream};
 use tersor_graph::cluster::transport::mpi::{Ranks, abort, start};
 use tersor_graph::cluster::transport::{Link, Party, Reach, threads};
 
@@ -43,7 +51,10 @@ fn main() -> ExitCode {
         "garbled" => garbled(),
         "abort" => aborted(),
         "alone" => start(Reach::Board, SOON).map(|_| ()),
-        _ => unreachable!("{play}"),
+        play => match Model::ALL.into_iter().find(|model| play == model.name()) {
+            Some(model) => cluster(model),
+            None => unreachable!("{play}"),
+        },
     };
     match played {
         Ok(()) => ExitCode::SUCCESS,
@@ -80,10 +91,16 @@ fn tests() -> ! {
         let slow = play("slow");
         trials = trials.test(&play("a slow rank that lives is waited for"), move || job(5, &slow)?.succeeds(SOON));
     }
+    for model in Model::ALL {
+        for ranks in [3, 5] {
+            let name = format!("{} on {ranks} ranks equals threads, bit for bit", model.name());
+            trials = trials.test(&name, move || job(ranks, model.name())?.succeeds(SOON));
+        }
+    }
     trials
         .test("a rank that exits ends the job", || job(3, "exit")?.fails(SOON / 2, &[]))
         .test("bytes that are no frame are refused", || {
-            job(2, "garbled")?.fails(SOON / 2, &["site 0 sent bytes that are no message"])
+            job(2, "garbled")?.fails(SOON / 2, &["site 0 sent bits that are no messages: a broken frame"])
         })
         .test("a rank that aborts ends the job", || {
             let job = job(3, "abort")?;
@@ -277,4 +294,32 @@ fn aborted() -> Result<(), Error> {
         abort(7);
     }
     link.read(last).map(drop)
+}
+
+/// A graph that comes and goes, clustered by these ranks and, at the coordinator, by threads: the same bits of every site,
+/// the same labels, the same bytes on the wire.
+fn cluster(model: Model) -> Result<(), Error> {
+    let (party, mut link) = start(model.reach(), SOON)?;
+    let blocks = BlockModel { vertices: 150, clusters: 3, inside: 0.5, between: 0.05 };
+    let schedule = Schedule { times: 4, deletions: 0.3, repeat: 2 };
+    let updates = stream(&block_model(&blocks, 1)?.edges, &schedule, 1)?;
+    let stream = Stream::new(150, updates.into_iter().map(Change::from))?;
+    let protocol = Protocol::new(model, (link.sites(), 150, 3), Rate::Auto, 5, Weights::NONE)?;
+    let run = Run {
+        stream: &stream,
+        partition: Partition::Edge,
+        times: &[1.0, 2.0, 3.0, 4.0],
+        tau: Tau::Auto,
+        truth: None,
+        timeout: SOON,
+    };
+    let answer = run.as_party(party, &mut link, &protocol, &mut |_| {})?;
+    link.close()?;
+    if let Some(answer) = answer {
+        let threads = run.with_threads(&protocol, &mut |_| {})?;
+        assert!(answer.said == threads.said && answer.labels == threads.labels && answer.graphs == threads.graphs);
+        let of = |answer: &Answer| (answer.report.bits, answer.report.wire_bytes);
+        assert_eq!(of(&answer), of(&threads));
+    }
+    Ok(())
 }
