@@ -45,6 +45,19 @@ pub enum Reach {
     Board,
 }
 
+impl Reach {
+    /// How many times something said to `hearers` parties is sent.
+    fn times(self, hearers: usize) -> u64 {
+        match self {
+            Self::Messages => hearers as u64,
+            Self::Board => 1,
+        }
+    }
+}
+
+/// Bytes that travel before a message's own: what it is (1) and its length in bits (8).
+pub const HEADER: usize = 9;
+
 /// A party's door to the others.
 ///
 /// What one party writes, each that hears it reads once, in order: a program knows from whom it reads next.
@@ -58,12 +71,19 @@ pub trait Link {
     /// What `from` says next.
     ///
     /// # Errors
-    /// [`Error::Lost`] if `from` is gone, [`Error::Silent`] if it gave no sign of life for the time-out.
+    /// [`Error::Lost`] if `from` is gone, [`Error::Silent`] if it gave no sign of life for the time-out,
+    /// [`Error::Garbled`] if its bytes are no message.
     fn read(&mut self, from: Party) -> Result<Bits, Error>;
 
     /// A sign of life to all that hear this party, for the time of long work; no bits of the protocol.
     ///
+    /// The coordinator gives them by itself while it reads: other sites wait for it then, and it waits for a site.
+    ///
     /// # Errors
     /// As [`write`](Self::write).
     fn alive(&mut self) -> Result<(), Error>;
+
+    /// Bytes that this party's writes took: of each its own and the [`HEADER`], once for each that hears it, on a board
+    /// once. Signs of life, as many as the work took time, are not counted.
+    fn wire_bytes(&self) -> u64;
 }
