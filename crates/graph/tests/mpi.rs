@@ -254,19 +254,28 @@ fn leave(reach: Reach) -> Result<(), Error> {
     if me == Party::Site(link.sites() - 1) { link.close() } else { play(me, link, reach) }
 }
 
-/// The first site works for longer than the time-out, the second has nothing more to do; nobody is called silent.
+/// The first site works for longer than the time-out before it speaks, and again before it leaves; the second has nothing
+/// more to do; nobody is called silent.
 fn slow(reach: Reach) -> Result<(), Error> {
     let (me, mut link) = start(reach, SILENCE)?;
+    if me == Party::Site(1) {
+        link.write(&message(me, 0, 1))?;
+        return link.close();
+    }
+    work(me, &mut link)?;
+    round(me, &mut link, reach)?;
+    work(me, &mut link)?;
+    link.close()
+}
+
+/// The first site's work.
+fn work(me: Party, link: &mut Ranks) -> Result<(), Error> {
     let begin = Instant::now();
-    while me == Party::Site(0) && begin.elapsed() < 3 * SILENCE {
+    while me == Party::Site(0) && begin.elapsed() < 2 * SILENCE {
         link.alive()?;
         thread::sleep(SILENCE / 100);
     }
-    if me != Party::Site(1) {
-        return play(me, link, reach);
-    }
-    link.write(&message(me, 0, 1))?;
-    link.close()
+    Ok(())
 }
 
 /// The site is another program, by its bytes.

@@ -148,7 +148,7 @@ impl Ranks {
     }
 
     /// Says farewell, waits for the others' and ends MPI, if they leave within `patience`, or within `patience` of
-    /// someone's sign of life if `signs` count.
+    /// someone's sign of life if `signs` count; the coordinator then gives them, too.
     fn leave(&mut self, patience: Duration, signs: bool) -> Result<(), Error> {
         if !mem::replace(&mut self.left, true) {
             let mut who = Bits::default();
@@ -170,6 +170,9 @@ impl Ranks {
             }
             let untaken = self.outbox.front().map(|&(rank, _)| rank);
             let Some(rank) = staying.or(untaken).or((!self.end).then_some(0)) else { break };
+            if signs && self.me == Party::Coordinator {
+                self.sign();
+            }
             if news && signs {
                 wait = Wait::new();
             } else if !wait.nap(patience) {
