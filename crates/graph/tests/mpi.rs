@@ -1,5 +1,6 @@
 //! Links between the ranks of an MPI job: this program starts itself again under `mpirun`, once for each play.
 
+use std::io::{Read, Seek};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, io, process, thread};
@@ -29,6 +30,9 @@ const SOON: Duration = Duration::from_secs(60);
 const END: Duration = Duration::from_secs(120);
 /// After which a party is called silent, where a test waits for that.
 const SILENCE: Duration = Duration::from_secs(2);
+
+/// How long `mpirun` may take to start a job, on a machine that does other things too.
+const START: Duration = Duration::from_secs(15);
 
 const MESSAGES: usize = 200;
 
@@ -111,9 +115,6 @@ fn tests() -> ! {
         .run()
 }
 
-/// How long `mpirun` may take to start a job, on a machine that does other things too.
-const START: Duration = Duration::from_secs(15);
-
 /// A job that ended.
 struct Job {
     code: Option<i32>,
@@ -129,14 +130,24 @@ fn job(ranks: usize, play: &str) -> Result<Job, Failure> {
     // A container may have no ssh, which a job on one machine does not use, and may forbid to read others' memory.
     mpirun.env("OMPI_MCA_plm_rsh_agent", "/bin/false").env("OMPI_MCA_btl_vader_single_copy_mechanism", "none");
     mpirun.env(PLAY, play).stdin(Stdio::null());
-    let output = match mpirun.output() {
+    let mut said = tempfile::tempfile()?;
+    let mut running = match mpirun.stdout(said.try_clone()?).stderr(said.try_clone()?).spawn() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(Skip("mpirun is not installed (Debian: openmpi-bin)".into()).into());
         }
-        output => output?,
+        running => running?,
     };
-    let text = [output.stdout, output.stderr].concat();
-    Ok(Job { code: output.status.code(), output: String::from_utf8_lossy(&text).into(), took: begin.elapsed() })
+    while running.try_wait()?.is_none() {
+        thread::sleep(SILENCE / 100);
+        if begin.elapsed() > END + START {
+            running.kill()?;
+        }
+    }
+    let (code, took) = (running.wait()?.code(), begin.elapsed());
+    let mut output = String::new();
+    said.rewind()?;
+    said.read_to_string(&mut output)?;
+    Ok(Job { code, output, took })
 }
 
 impl Job {
@@ -149,7 +160,8 @@ impl Job {
     /// Fails soon enough, and says all of `lines`.
     fn fails(&self, within: Duration, lines: &[&str]) -> Result<(), Failure> {
         println!("{:.1?}\n{}", self.took, self.output);
-        assert!(self.code != Some(0) && self.took < within, "{:?} after {:?}: {}", self.code, self.took, self.output);
+        let failed = self.code.is_some_and(|code| code != 0); // none if mpirun itself crashed or hung
+        assert!(failed && self.took < within, "{:?} after {:?}: {}", self.code, self.took, self.output);
         for line in lines {
             assert!(self.output.contains(line), "{line} is missing: {}", self.output);
         }
@@ -259,19 +271,28 @@ fn leave(reach: Reach) -> Result<(), Error> {
     if me == Party::Site(link.sites() - 1) { link.close() } else { play(me, link, reach) }
 }
 
-/// The first site works for longer than the time-out, the second has nothing more to do; nobody is called silent.
+/// The first site works for longer than the time-out before it speaks, and again before it leaves; the second has nothing
+/// more to do; nobody is called silent.
 fn slow(reach: Reach) -> Result<(), Error> {
     let (me, mut link) = start(reach, SILENCE)?;
+    if me == Party::Site(1) {
+        link.write(&message(me, 0, 1))?;
+        return link.close();
+    }
+    work(me, &mut link)?;
+    round(me, &mut link, reach)?;
+    work(me, &mut link)?;
+    link.close()
+}
+
+/// The first site's work.
+fn work(me: Party, link: &mut Ranks) -> Result<(), Error> {
     let begin = Instant::now();
-    while me == Party::Site(0) && begin.elapsed() < 3 * SILENCE {
+    while me == Party::Site(0) && begin.elapsed() < 2 * SILENCE {
         link.alive()?;
         thread::sleep(SILENCE / 100);
     }
-    if me != Party::Site(1) {
-        return play(me, link, reach);
-    }
-    link.write(&message(me, 0, 1))?;
-    link.close()
+    Ok(())
 }
 
 /// The site is another program, by its bytes.
