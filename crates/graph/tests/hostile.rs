@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -12,6 +14,12 @@ use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use tersor_data::testing::{Counting, Failure, Trials, within_limits};
 use tersor_graph::Error;
+use tersor_graph::cluster::labels;
+use tersor_graph::cluster::message::Weights;
+use tersor_graph::cluster::protocol::{Model, Protocol, Rate};
+use tersor_graph::cluster::run::Run;
+use tersor_graph::cluster::spectral::Tau;
+use tersor_graph::cluster::stream::{Partition, Stream, Third};
 use tersor_graph::file::{self, ReadOptions, temporal};
 use tersor_graph::stats::stats;
 
@@ -36,6 +44,7 @@ fn main() {
         .test("random_bytes_are_refused_or_read", || random_bytes(20_000))
         .test("damaged_files_are_refused_or_read", || damaged(40_000))
         .test("damaged_packed_files_are_refused_or_read", || damaged_packed(4_000))
+        .test("damaged_labels_are_refused_or_read", || damaged_labels(20_000))
         .test("claims_are_not_believed", claims)
         .test("bombs_are_refused_within_bounds", bombs)
         .run()
@@ -67,7 +76,49 @@ fn use_it(name: &str, bytes: &[u8]) -> bool {
         Ok(stream) => assert!(stream.updates.iter().all(|update| (update.to as usize) < stream.vertices)),
         Err(error) => named(&error),
     }
+    for third in [Third::Guess, Third::Time, Third::Weight] {
+        let relabel = third == Third::Time && bytes.len() % 2 == 1;
+        let options = ReadOptions { relabel, ..ReadOptions::default() };
+        match Stream::from_bytes(Path::new(name), bytes, third, &options) {
+            Ok(stream) => watch(stream, bytes),
+            // A graph of arcs may have those of length 0; an edge of weight 0 is none.
+            Err(Error::NoWeight { .. }) => (),
+            Err(error) => named(&error),
+        }
+    }
     read
+}
+
+/// Gives each change to a site, reads the same bytes as labels and, if it is small, clusters it.
+fn watch(mut stream: Stream, bytes: &[u8]) {
+    for partition in [Partition::Edge, Partition::Vertex, Partition::Time] {
+        let sites = stream.sites(3, partition);
+        assert!(sites.len() == stream.changes.len() && sites.iter().all(|&site| site < 3));
+    }
+    assert!(stream.changes.windows(2).all(|pair| pair[0].time <= pair[1].time));
+    if let Err(error) = labels::from_bytes(Path::new("labels.txt"), bytes.to_vec(), &stream) {
+        named(&error);
+    }
+    // One in eight, since threads cost more than reading.
+    if !(1..=50).contains(&stream.vertices) || stream.changes.len() > 50 || bytes.len() % 8 != 0 {
+        return;
+    }
+    // A weight that is no f32, such as 1e-300, is refused.
+    if stream.round(Weights::F32).is_err() {
+        return;
+    }
+    let model = Model::ALL[bytes.len() / 8 % Model::ALL.len()];
+    let counts = (2, stream.vertices, stream.vertices.min(2));
+    let protocol = Protocol::new(model, counts, Rate::Auto, 1, Weights::F32).unwrap();
+    let times = stream.times(2);
+    let partition = Partition::Time;
+    let timeout = Duration::from_secs(10);
+    let run = Run { stream: &stream, partition, times: &times, tau: Tau::Auto, truth: None, timeout };
+    let answer = run.with_threads(&protocol, &mut |_| ()).unwrap();
+    assert_eq!(answer.labels.len(), times.len());
+    for time in &answer.report.times {
+        assert!(time.quality.ncut.is_finite() && time.quality.ari <= 1.0 && time.kept <= time.edges, "{time:?}");
+    }
 }
 
 /// An error names file and line, in a line.
@@ -75,6 +126,36 @@ fn named(error: &Error) {
     let text = error.to_string();
     assert!(matches!(error, Error::File { line: 1.., .. } | Error::TooLarge { .. }), "{error:?}");
     assert!(text.contains(": ") && !text.chars().any(char::is_control), "{text:?}");
+}
+
+/// Labels of five vertices, by their number or by their ids.
+fn damaged_labels(times: usize) -> Result {
+    let edges = "0 1\n1 2\n2 3\n3 4\n";
+    let stream = |text: &str, relabel| {
+        let options = ReadOptions { relabel, ..ReadOptions::default() };
+        Stream::from_bytes(Path::new("x.txt"), text.as_bytes(), Third::Guess, &options)
+    };
+    let streams = [stream(edges, false)?, stream(&edges.replace('4', "9000000000"), true)?];
+    let valid = ["# labels\n0 1\n1\t1\n2,0\n3 4294967295\n4 0\n", "9000000000 3\n0 1\n1 1\n2 0\n3 7\n77 1\n"];
+    let (mut random, mut read) = (random(4), 0);
+    for i in 0..times {
+        let (stream, mut bytes) = (&streams[i % 2], valid[i % 2].as_bytes().to_vec());
+        let mut name = "y.txt";
+        if i % 10 == 0 {
+            (bytes, name) = (packed(&bytes, Compression::default())?, "y.txt.gz");
+        }
+        damage(&mut bytes, &mut random);
+        let labels = || labels::from_bytes(Path::new(name), bytes.clone(), stream);
+        match within_limits(|| format!("{name}: {:?}", String::from_utf8_lossy(&bytes)), labels) {
+            Ok(labels) => {
+                assert_eq!(labels.len(), 5);
+                read += 1;
+            }
+            Err(error) => named(&error),
+        }
+    }
+    assert!(read > times / 20 && read < times, "{read} of {times} were read");
+    Ok(())
 }
 
 fn random_bytes(times: usize) -> Result {
@@ -162,6 +243,16 @@ fn claims() -> Result {
     ] {
         let read = within_limits(|| text.to_string(), || file::from_bytes(name, text.into(), &ReadOptions::default()));
         named(&read.unwrap_err());
+        for third in [Third::Guess, Third::Time, Third::Weight] {
+            let stream = || Stream::from_bytes(Path::new(name), text.as_bytes(), third, &ReadOptions::default());
+            named(&within_limits(|| text.to_string(), stream).unwrap_err());
+        }
+    }
+    // Of labels, ids and sites that there are not.
+    let ring = Stream::from_bytes(Path::new("x.txt"), b"0 1\n1 2\n2 0\n", Third::Guess, &ReadOptions::default())?;
+    for text in ["18446744073709551615 0\n", "0 18446744073709551615\n", "99999999999999999999999999 0\n"] {
+        let read = within_limits(|| text.into(), || labels::from_bytes(Path::new("y.txt"), text.into(), &ring));
+        named(&read.unwrap_err());
     }
     Ok(())
 }
@@ -178,6 +269,11 @@ fn bombs() -> Result {
     let one = packed(&vec![b'1'; 128 << 20], Compression::fast())?;
     for name in ["one.txt.gz", "one.graph.gz"] {
         assert!(refused(name, &one).contains("longer than"));
+    }
+    for third in [Third::Guess, Third::Time] {
+        let timed = packed(&b"1 2 3\n".repeat(32 << 20), Compression::best())?;
+        let stream = || Stream::from_bytes(Path::new("many.txt.gz"), &timed, third, &options);
+        assert!(within_limits(|| "timed".into(), stream).unwrap_err().to_string().contains("bomb"));
     }
     let blank = packed(&vec![b'\n'; 128 << 20], Compression::best())?;
     assert!(refused("blank.gr.gz", &blank).contains("bomb"));

@@ -169,7 +169,10 @@ impl Sparsifier {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::cluster::message::Weights;
 
     #[test]
     fn messages_change_the_sparsifier_as_they_say() {
@@ -192,5 +195,29 @@ mod tests {
         assert_eq!((sparsifier.part(0).is_empty(), list(&sparsifier)), (true, vec![(0, 1, 0.5)]));
         sparsifier.part_mut(1).apply(&Message::Del { u: 0, v: 1, rank: 0 });
         assert_eq!((sparsifier.edges(), list(&sparsifier)), (0, vec![]));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_heard_is_known_or_refused(
+            turns in proptest::collection::vec((0usize..2, proptest::collection::vec(any::<u8>(), 0..40)), 1..6),
+            vertices in prop_oneof![0usize..6, 6usize..3000],
+            weights in prop_oneof![Just(0u32), 8u32..=64],
+        ) {
+            let weights = Weights::new(weights).unwrap_or(Weights::NONE);
+            let (codec, mut sparsifier) = (Codec::new(vertices, weights), Sparsifier::new(vertices, 2));
+            for (site, bytes) in turns {
+                let length = 8 * bytes.len() as u64;
+                let bits = Bits::from_bytes(bytes, length).unwrap();
+                match sparsifier.hear(&codec, site, &bits) {
+                    Ok(tally) => prop_assert_eq!(tally.all_bits(), length),
+                    Err(reason) => prop_assert!(!reason.is_empty()),
+                }
+                let listed = (0..2).map(|site| sparsifier.part(site).iter().count()).sum::<usize>();
+                prop_assert_eq!(sparsifier.edges(), listed);
+            }
+            let known = sparsifier.graph();
+            prop_assert!(known.list().all(|edge| edge.u < edge.v && (edge.v as usize) < vertices && edge.weight > 0.0));
+        }
     }
 }

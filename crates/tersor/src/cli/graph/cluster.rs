@@ -52,17 +52,17 @@ pub struct Cluster {
     /// How sites tell what they know
     #[arg(long, value_enum, default_value_t = ModelName::MessagePassing)]
     model: ModelName,
-    /// Keep as many edges as make every cut right within 1 ± E: c = 4 ln n / E²
-    #[arg(long, value_name = "E", conflicts_with = "c")]
+    /// Keep as many edges as make every cut right within 1 ± E, proven: c = 4 ln n / E²
+    #[arg(long, value_name = "E", conflicts_with = "c", value_parser = eps)]
     eps: Option<f64>,
     /// Keep an edge with C times its leverage; `auto` doubles C until the labels no longer change
-    #[arg(long, value_name = "C|auto", default_value = "auto")]
+    #[arg(long, value_name = "C|auto", allow_negative_numbers = true, default_value = "auto")]
     c: C,
     /// Which site sees an edge: by a hash of the edge, by its smaller id, or by the time when it comes
     #[arg(long, value_enum, default_value_t = PartitionName::Edge)]
     partition: PartitionName,
     /// Ask for clusters at this time; may be given several times (default: the end)
-    #[arg(long, value_name = "T", allow_negative_numbers = true, conflicts_with = "times")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true, conflicts_with = "times", value_parser = finite)]
     at: Vec<f64>,
     /// Ask for clusters N times, at equal steps from the first change to the last
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -74,10 +74,10 @@ pub struct Cluster {
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<f64>,
     /// Regularise by adding T/n to every weight before clustering; `auto` tries 0 and the mean degree
-    #[arg(long, value_name = "T|auto", default_value = "auto")]
+    #[arg(long, value_name = "T|auto", allow_negative_numbers = true, default_value = "auto")]
     tau: TauName,
     /// Bits of a weight, 8 to 64 (default: 32, or none if all weights are 1)
-    #[arg(long, value_name = "W")]
+    #[arg(long, value_name = "W", value_parser = clap::value_parser!(u32).range(8..=64))]
     weight_bits: Option<u32>,
     /// True labels to compare with: `id label` lines
     #[arg(long, value_name = "FILE")]
@@ -133,21 +133,24 @@ struct Reading {
 /// How to read FILE, if it is a picture.
 #[derive(Args)]
 struct Photo {
-    /// Shrink a picture to so many pixels along its longer side
-    #[arg(long, value_name = "PIXELS", default_value_t = 44, value_parser = clap::value_parser!(u32).range(2..=512))]
-    side: u32,
-    /// Of a picture: the distance of two pixels (x, y, r, g, b) at which their similarity has fallen to exp(-1/2)
-    #[arg(long, default_value_t = Kernel::PHOTO.sigma)]
-    sigma: f64,
-    /// Of a picture: leave out similarities below this
-    #[arg(long, default_value_t = Kernel::FLOOR)]
-    floor: f64,
+    /// Of a picture: shrink it to so many pixels along its longer side (default: 44)
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(2..=512))]
+    side: Option<u32>,
+    /// Of a picture: the distance of two pixels (x, y, r, g, b) at which their similarity has fallen to exp(-1/2) (default: 20)
+    #[arg(long)]
+    sigma: Option<f64>,
+    /// Of a picture: leave out similarities below this (default: 0.001)
+    #[arg(long)]
+    floor: Option<f64>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum ModelName {
+    /// Each site talks to the coordinator alone
     MessagePassing,
+    /// What one site writes, all read: fewer edges are kept twice
     Blackboard,
+    /// Every change is sent as it is: what the others are compared with
     ShipAll,
     /// Message passing, all said afresh at every time
     Static,
@@ -179,7 +182,7 @@ impl FromStr for C {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        auto_or(text, |c| c > 0.0).map(Self)
+        auto_or(text, |c| c > 0.0, "above 0").map(Self)
     }
 }
 
@@ -187,16 +190,25 @@ impl FromStr for TauName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Ok(Self(auto_or(text, |tau| tau >= 0.0)?.map_or(Tau::Auto, Tau::Fixed)))
+        Ok(Self(auto_or(text, |tau| tau >= 0.0, "of at least 0")?.map_or(Tau::Auto, Tau::Fixed)))
     }
 }
 
-fn auto_or(text: &str, fits: impl Fn(f64) -> bool) -> Result<Option<f64>, String> {
+fn auto_or(text: &str, fits: impl Fn(f64) -> bool, range: &str) -> Result<Option<f64>, String> {
     if text == "auto" {
         return Ok(None);
     }
-    let number = text.parse().ok().filter(|&number: &f64| number.is_finite() && fits(number));
-    number.map(Some).ok_or_else(|| "expected a number that is not too small, or auto".into())
+    let number = finite(text).ok().filter(|&number| fits(number));
+    number.map(Some).ok_or_else(|| format!("expected a number {range}, or auto"))
+}
+
+fn finite(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|number: &f64| number.is_finite()).ok_or_else(|| "expected a number".into())
+}
+
+fn eps(text: &str) -> Result<f64, String> {
+    let within = finite(text).ok().filter(|&eps| eps > 1e-4 && eps < 1.0);
+    within.ok_or_else(|| "expected a number above 0.0001 and below 1".into())
 }
 
 /// What is shown.
@@ -243,8 +255,9 @@ impl Cluster {
         self.threads.start()?;
         let progress = self.output.spinner().with_message("reading");
         let mut input = self.read()?;
-        if self.picture.is_some() && input.photo.is_none() {
-            bail!(BadUsage(format!("--picture draws pixels, but {} is no picture", self.file.display())));
+        let (clusters, vertices) = (self.clusters as usize, input.stream.vertices);
+        if clusters > vertices {
+            bail!("{}: {clusters} clusters take as many vertices, but there are {vertices}", self.file.display());
         }
         let weights = match self.weight_bits {
             Some(bits) => Weights::new(bits)?,
@@ -292,24 +305,44 @@ impl Cluster {
         let Reading { format, temporal, weighted, relabel } = self.reading;
         let name = self.file.to_string_lossy().to_lowercase();
         if format.is_none() && [".jpg", ".jpeg", ".png", ".bmp"].iter().any(|ending| name.ends_with(ending)) {
-            let photo = shrunk(&Picture::read(&self.file)?, self.photo.side as usize)?;
-            let kernel = Kernel { sigma: self.photo.sigma, floor: self.photo.floor, ..Kernel::PHOTO };
+            self.refuse(&[("--temporal", temporal), ("--weighted", weighted), ("--relabel", relabel)], "a picture")?;
+            let Photo { side, sigma, floor } = self.photo;
+            let photo = shrunk(&Picture::read(&self.file)?, side.unwrap_or(44) as usize)?;
+            let (sigma, floor) = (sigma.unwrap_or(Kernel::PHOTO.sigma), floor.unwrap_or(Kernel::PHOTO.floor));
+            let kernel = Kernel { sigma, floor, ..Kernel::PHOTO };
             let Instance { vertices, edges, .. } = similarity::photo(&photo, &kernel)?;
             let changes =
                 edges.iter().map(|edge| Change { time: 0.0, u: edge.u, v: edge.v, weight: edge.weight, insert: true });
             let stream = Stream { timed: false, ..Stream::new(vertices, changes)? };
             return Ok(Input { stream, photo: Some(photo) });
         }
+        let Photo { side, sigma, floor } = self.photo;
+        let of_pictures = [
+            ("--picture", self.picture.is_some()),
+            ("--side", side.is_some()),
+            ("--sigma", sigma.is_some()),
+            ("--floor", floor.is_some()),
+        ];
+        self.refuse(&of_pictures, "no picture")?;
         let third = match (temporal, weighted) {
             (true, _) => Third::Time,
             (_, true) => Third::Weight,
             _ => Third::Guess,
         };
         let stream = Stream::read(&self.file, third, &ReadOptions { format, relabel, ..ReadOptions::default() })?;
-        if third == Third::Guess && stream.timed {
+        // A deletion makes it sure.
+        if third == Third::Guess && stream.timed && stream.changes.iter().all(|change| change.insert) {
             self.output.note("note: the third column is read as times; --weighted reads weights");
         }
         Ok(Input { stream, photo: None })
+    }
+
+    /// Refuses options that a file of this kind would not heed.
+    fn refuse(&self, options: &[(&str, bool)], kind: &str) -> Result<(), BadUsage> {
+        let given = options.iter().find(|(_, given)| *given);
+        given.map_or(Ok(()), |(option, _)| {
+            Err(BadUsage(format!("{option} does not fit: {} is {kind}", self.file.display())))
+        })
     }
 
     fn times(&self, stream: &Stream) -> Vec<f64> {
@@ -508,16 +541,16 @@ fn told(clustered: &Clustered<'_>, with_truth: bool) -> String {
     let auto = if report.rate == Rate::Auto { ", found by doubling" } else { "" };
     let c = if report.model == Model::ShipAll { String::new() } else { format!(", c = {c:.4}{auto}") };
     line(&mut text, "sites", &format!("{}, {}{c}", report.sites, report.model.name()));
-    let share = format!("{:.1} %", 100.0 * report.share());
-    line(
-        &mut text,
-        "bits",
-        &format!(
-            "{}: {share} of the {} of shipping everything",
+    let bits = match report.ship_all_bits {
+        0 => format!("{}; there is nothing to ship", thousands(report.bits)),
+        all => format!(
+            "{}: {:.1} % of the {} of shipping everything",
             thousands(report.bits),
-            thousands(report.ship_all_bits)
+            100.0 * report.share(),
+            thousands(all)
         ),
-    );
+    };
+    line(&mut text, "bits", &bits);
 
     let truth = if with_truth { "NMI truth" } else { "" };
     let mut rows = table([">at", ">edges", ">known", ">bits", ">% so far", ">Ncut", ">central", ">ARI", ">NMI", truth]);
@@ -531,7 +564,10 @@ fn told(clustered: &Clustered<'_>, with_truth: bool) -> String {
             thousands(time.edges as u64),
             thousands(time.kept as u64),
             thousands(time.bits),
-            format!("{:.1}", 100.0 * time.bits_so_far as f64 / time.ship_all_bits_so_far as f64),
+            match time.ship_all_bits_so_far {
+                0 => String::new(),
+                all => format!("{:.1}", 100.0 * time.bits_so_far as f64 / all as f64),
+            },
             format!("{:.4}", quality.ncut),
             format!("{:.4}", quality.central_ncut),
             format!("{:.3}", quality.ari),
@@ -542,18 +578,22 @@ fn told(clustered: &Clustered<'_>, with_truth: bool) -> String {
     text += &format!("\n{}\n", rows.trim_fmt());
     let last = report.times.last();
     if let Some(time) = last.filter(|time| time.quality.unlabelled > 0) {
-        text += &format!(
-            "\n{} vertices are in no cluster (label {}): nothing is known of their edges",
-            time.quality.unlabelled, report.clusters
-        );
+        let count = time.quality.unlabelled;
+        let are = if count == 1 { "vertex is" } else { "vertices are" };
+        text += &format!("\n{count} {are} in no cluster (label {}): nothing is known of their edges", report.clusters);
     }
     if let Some(time) = last.filter(|time| time.quality.components > report.clusters) {
         text += &format!("\nthe graph falls into {} components, more than there are clusters", time.quality.components);
     }
+    if report.share() > 1.0 && report.ship_all_bits > 0 {
+        text += "\nshipping everything takes fewer bits: on a sparse graph, or if edges come twice, there is little to spare; \
+                 a smaller --c keeps fewer edges";
+    }
     let spent: f64 = report.times.iter().map(|time| time.seconds[0] + time.seconds[1]).sum();
     text += &format!("\nprotocol and clustering took {}", seconds(spent));
     for (what, file) in &clustered.files {
-        text += &format!("\n{}: {what}", file.display());
+        let times = if *what == "sparsifier" { ".T.mtx" } else { "" };
+        text += &format!("\n{}{times}: {what}", file.display());
     }
     text
 }
