@@ -183,6 +183,15 @@ pub enum Error {
         /// How long it was waited for.
         after: Duration,
     },
+    /// An MPI job without a site.
+    #[error("{ranks} MPI rank: the coordinator and each site take one; start with mpirun -n SITES+1")]
+    Ranks {
+        /// How many ranks there are.
+        ranks: usize,
+    },
+    /// MPI that was started before.
+    #[error("MPI starts once in a process, and it was started before")]
+    MpiStarted,
     /// A certificate that proves nothing.
     #[error("the certificate is rejected: {0}")]
     Rejected(#[from] crate::spanner::check::Rejection),

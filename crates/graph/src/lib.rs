@@ -13,7 +13,10 @@
 //! # Ok::<(), tersor_graph::Error>(())
 //! ```
 //!
-//! Paper: *A fast algorithm for source-wise round-trip spanners* (Theoretical Computer Science 2021).
+//! And a graph that many sites watch is clustered with few bits between them: see [`cluster`].
+//!
+//! Papers: *A fast algorithm for source-wise round-trip spanners* (Theoretical Computer Science 2021);
+//! *Communication-Optimal Distributed Dynamic Graph Clustering* (AAAI 2019).
 //!
 //! | file | idea |
 //! | --- | --- |
@@ -28,7 +31,8 @@
 //! | [`picture`] | a graph and what is kept of it, as a map |
 //! | [`search`] | bounded shortest paths |
 //! | [`spanner`] | the thinned graph with its certificate |
-//! | [`tour`] | the room's stop on the tour |
+//! | [`cluster`] | clusters of a dynamic graph that many sites watch |
+//! | [`tour`] | the room's stops on the tour |
 //! | [`verify`] | the true stretch, measured pair by pair |
 //! | [`bench`] | how time, memory and arcs grow |
 

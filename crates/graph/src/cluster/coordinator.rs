@@ -8,7 +8,7 @@ use super::coin::mix;
 use super::message::Tally;
 use super::protocol::{Model, Protocol, Rate};
 use super::report::{Quality, Report, Time, Truth, by_kind};
-use super::score::{Score, ari, nmi};
+use super::score::{ari, nmi, score};
 use super::ship_all::Everything;
 use super::sparsifier::Part;
 use super::spectral::{self, Clustering, Tau, cluster};
@@ -95,12 +95,13 @@ pub fn coordinate(
         let mut of_protocol = begun.elapsed().as_secs_f64();
         let (mut of_clustering, mut coordinator_bits) = (0.0, 0);
         let (graph, found) = loop {
+            link.alive()?;
             let begun = Instant::now();
             let graph = knowledge.graph(protocol.vertices);
-            let found = cluster(&graph, &judge.settings, warm.as_ref())?;
+            let found = cluster(&graph, &judge.settings, warm.as_ref().map(|last: &Clustering| &last.start))?;
             let again = match (&knowledge, protocol.rate) {
                 (Knowledge::Sparsifier(board), Rate::Auto) => {
-                    let half = cluster(&at_half_of_c(board, protocol.seed), &judge.settings, Some(&found))?;
+                    let half = cluster(&at_half_of_c(board, protocol.seed), &judge.settings, Some(&found.start))?;
                     Some(ari(&found.labels, &half.labels) < AGREE)
                 }
                 _ => None,
@@ -130,6 +131,7 @@ pub fn coordinate(
             coordinator_bits += back.len() * recipients;
         }
 
+        link.alive()?;
         let begun = Instant::now();
         let (edges, changes, quality, truth) = judge.judge(at, &found)?;
         let of_judging = begun.elapsed().as_secs_f64();
@@ -272,9 +274,8 @@ impl<'a> Judge<'a> {
             self.next += 1;
         }
         let graph = self.everything.graph(self.vertices);
-        let central = cluster(&graph, &self.settings, self.central.as_ref())?;
-        let score = |labels: &[u32]| Score::of(&graph, labels, self.settings.clusters);
-        let (own, best) = (score(&found.labels), score(&central.labels));
+        let central = cluster(&graph, &self.settings, self.central.as_ref().map(|last| &last.start))?;
+        let (own, best) = (score(&graph, &found.labels), score(&graph, &central.labels));
         let none = self.settings.clusters as u32;
         let quality = Quality {
             ncut: own.ncut,

@@ -201,16 +201,24 @@ impl Stream {
         self.labels.as_ref().map_or(vertex as u64, |labels| labels[vertex])
     }
 
-    /// So many times at equal steps up to that of the last change, none before the first; only that if all come at once.
+    /// So many times at equal steps, the last that of the last change, whole numbers if all times are; only that one if
+    /// all changes come at once.
     pub fn times(&self, count: usize) -> Vec<f64> {
         let (first, last) = (self.changes.first().map_or(0.0, |change| change.time), self.end());
         if count < 2 || first == last {
             return vec![last];
         }
-        // Where times are numbered 1 to `count`, each of them is one.
-        let from = if last - first == (count - 1) as f64 { first - 1.0 } else { first };
+        let whole = self.changes.iter().all(|change| change.time.fract() == 0.0 && change.time.abs() < 1e15);
+        // Times 1 to `count` are each one of the times.
+        let from = if whole { first - 1.0 } else { first };
         let step = |number: usize| from + (last - from) * number as f64 / count as f64;
-        (1..count).map(step).chain([last]).collect()
+        let mut times: Vec<_> = (1..count).map(step).chain([last]).collect();
+        if whole {
+            times.iter_mut().for_each(|time| *time = time.floor());
+        }
+        times.retain(|&time| time >= first);
+        times.dedup();
+        times
     }
 
     fn end(&self) -> f64 {
@@ -316,6 +324,21 @@ mod tests {
         assert!(fault("0 1 5 *\n").starts_with("x.txt:1:"));
         let change = |u, v| Change { time: 0.0, u, v, weight: 1.0, insert: true };
         assert!(matches!(Stream::new(2, [change(0, 1), change(0, 2)]), Err(Error::Change { number: 1, .. })));
+    }
+
+    #[test]
+    fn times_are_equal_steps_up_to_the_end() {
+        let at = |times: &[f64]| {
+            let change = |&time: &f64| Change { time, u: 0, v: 1, weight: 1.0, insert: true };
+            Stream::new(2, times.iter().map(change)).unwrap()
+        };
+        let numbered = at(&[1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(numbered.times(4), [1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(numbered.times(2), [2.0, 4.0]);
+        assert_eq!(numbered.times(9), [1.0, 2.0, 3.0, 4.0]);
+        assert_eq!((numbered.times(1), at(&[7.0, 7.0]).times(5)), (vec![4.0], vec![7.0]));
+        assert_eq!(at(&[0.0, 0.5, 1.0]).times(4), [0.25, 0.5, 0.75, 1.0]);
+        assert_eq!(at(&[]).times(3), [0.0]);
     }
 
     #[test]

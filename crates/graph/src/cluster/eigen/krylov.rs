@@ -22,7 +22,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::inverse::Range;
-use super::tall::{Products, Tall, sweep};
+use super::tall::{Tall, sweep};
 
 /// A symmetric matrix by its products, whose largest eigenvalues are those of N that are sought.
 pub(super) trait Operator {
@@ -72,8 +72,7 @@ pub(super) const SPARE: usize = 2;
 
 /// Columns of the basis for those of a block, beside the known ones.
 pub(super) fn capacity(block: usize) -> usize {
-    (std::env::var("CAP").map_or(4, |v| v.parse().unwrap()) * block)
-        .max(std::env::var("CAPMIN").map_or(96, |v| v.parse().unwrap()))
+    (4 * block).max(64)
 }
 
 impl<'a> Krylov<'a> {
@@ -169,9 +168,9 @@ impl<'a> Krylov<'a> {
         self.ritz.values[..self.wanted].iter().map(|&value| self.operator.eigenvalue(value)).collect()
     }
 
-    /// Multiplications that one step takes beside the product: the block against a basis that is half full, five times.
+    /// Multiplications that one step takes beside the product: the block against a basis that is half full, three times.
     pub(super) fn work(&self) -> f64 {
-        5.0 * (self.next.rows * self.next.columns) as f64 * self.basis.columns as f64 / 2.0
+        3.0 * (self.next.rows * self.next.columns) as f64 * self.basis.columns as f64 / 2.0
     }
 
     /// Where the eigenvalues of N lie that are sought.
@@ -190,38 +189,29 @@ impl<'a> Krylov<'a> {
 ///
 /// Where W has too few dimensions, Q gets random vectors, and R rows of zeros.
 fn orthonormalise(basis: &Tall, used: usize, block: &mut Tall, random: &mut ChaCha8Rng) -> (Mat<f64>, Mat<f64>) {
-    /// Two suffice, unless columns are nearly dependent.
+    /// What may be left along the basis: far less than the tolerance, a little more than rounding makes in one turn.
+    const LEFT: f64 = 1e-11;
+    /// One turn is the rule, two if little is left of W beside the basis, more if columns are nearly dependent.
     const MOST_TURNS: usize = 8;
-    let width = block.columns;
-    let mut coefficients = Mat::zeros(used, width);
-    let mut coupling = Mat::<f64>::identity(width, width);
-    let mut products = sweep(basis, used, block, None);
-    // What is left of each column is known after it was projected: lengths and angles wait for the second turn.
-    let mut turn = Turn::none(width);
+    let mut coefficients = sweep(basis, used, block, None).with_basis;
+    let mut coupling = Mat::<f64>::identity(block.columns, block.columns);
+    let mut products = sweep(basis, used, block, Some((coupling.as_ref(), coefficients.as_ref())));
     for _ in 0..MOST_TURNS {
+        let turn = Turn::of(&products.with_itself);
+        let along_basis = product(&products.with_basis, &turn.forth);
         add_product(&mut coefficients, &products.with_basis, &coupling);
         coupling = product(&turn.back, &coupling);
-        let along_basis = product(&products.with_basis, &turn.forth);
-        products = sweep(basis, used, block, Some((turn.forth.as_ref(), along_basis.as_ref())));
-        if !turn.lost.is_empty() {
-            fill(block, turn.lost.clone(), random);
-            products = sweep(basis, used, block, None);
-        }
-        if is_orthonormal(&products) {
+        if turn.is_exact && along_basis.norm_max() <= LEFT {
+            *block = block.times(0, turn.forth.as_ref());
             break;
         }
-        turn = Turn::of(&products.with_itself);
+        products = sweep(basis, used, block, Some((turn.forth.as_ref(), along_basis.as_ref())));
+        if !turn.lost.is_empty() {
+            fill(block, turn.lost, random);
+            products = sweep(basis, used, block, None);
+        }
     }
     (coefficients, coupling)
-}
-
-fn is_orthonormal(products: &Products) -> bool {
-    const ROUNDING: f64 = 1e-12;
-    let Products { with_basis, with_itself } = products;
-    let unit = |i, j| if i == j { 1.0 } else { 0.0 };
-    let width = with_itself.ncols();
-    let itself = (0..width).all(|j| (0..width).all(|i| (with_itself[(i, j)] - unit(i, j)).abs() <= ROUNDING));
-    itself && (0..width).all(|j| (0..with_basis.nrows()).all(|i| with_basis[(i, j)].abs() <= ROUNDING))
 }
 
 /// A change of the columns of W that makes them orthonormal: Q = W `forth`, W = Q `back`.
@@ -230,17 +220,16 @@ struct Turn {
     back: Mat<f64>,
     /// Columns of Q that are zero since W has too few dimensions.
     lost: ops::Range<usize>,
+    /// Whether the columns of W are so far from dependent that Q is orthonormal but for rounding.
+    is_exact: bool,
 }
 
 impl Turn {
-    fn none(width: usize) -> Self {
-        Self { forth: Mat::identity(width, width), back: Mat::identity(width, width), lost: 0..0 }
-    }
-
     /// From G = W'W = D U Λ U' D, where D are the lengths of the columns: Q = W D^{-1} U Λ^{-1/2}.
     fn of(gram: &Mat<f64>) -> Self {
         /// Angles below 10^-7 drown in the rounding of G.
         const LEAST: f64 = 1e-14;
+        const EXACT: f64 = 1e-4;
         let width = gram.ncols();
         let lengths: Vec<f64> = (0..width).map(|at| gram[(at, at)].sqrt()).collect();
         let inverse: Vec<f64> = lengths.iter().map(|&length| if length > 0.0 { length.recip() } else { 0.0 }).collect();
@@ -250,7 +239,8 @@ impl Turn {
         let kept = |at: usize| !lost.contains(&at);
         let forth = |i, j| if kept(j) { inverse[i] * vectors[(i, j)] / values[j].sqrt() } else { 0.0 };
         let back = |i, j| if kept(i) { values[i].sqrt() * vectors[(j, i)] * lengths[j] } else { 0.0 };
-        Self { forth: Mat::from_fn(width, width, forth), back: Mat::from_fn(width, width, back), lost }
+        let (forth, back) = (Mat::from_fn(width, width, forth), Mat::from_fn(width, width, back));
+        Self { forth, back, lost, is_exact: values[width - 1] >= EXACT }
     }
 }
 

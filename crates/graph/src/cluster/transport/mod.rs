@@ -71,7 +71,8 @@ pub trait Link {
     /// What `from` says next.
     ///
     /// # Errors
-    /// [`Error::Lost`] if `from` is gone, [`Error::Silent`] if it gave no sign of life for the time-out.
+    /// [`Error::Lost`] if `from` is gone, [`Error::Silent`] if it gave no sign of life for the time-out,
+    /// [`Error::Garbled`] if its bytes are no message.
     fn read(&mut self, from: Party) -> Result<Bits, Error>;
 
     /// A sign of life to all that hear this party, for the time of long work; no bits of the protocol.

@@ -21,6 +21,8 @@ use tersor::graph::cluster::run::Run;
 use tersor::graph::cluster::similarity::{self, Kernel};
 use tersor::graph::cluster::spectral::Tau;
 use tersor::graph::cluster::stream::{Change, Partition, Stream, Third};
+#[cfg(feature = "mpi")]
+use tersor::graph::cluster::transport::{Party, mpi};
 use tersor::graph::cluster::{labels, segments};
 use tersor::graph::file::{Format, ReadOptions};
 
@@ -240,7 +242,9 @@ struct Input {
 }
 
 impl Cluster {
-    pub fn run(self) -> anyhow::Result<()> {
+    pub fn run(mut self) -> anyhow::Result<()> {
+        let parties = self.parties()?;
+        self.output.quiet |= !parties.has_coordinator(); // of many ranks one shows what happens
         let outputs = [&self.out, &self.messages, &self.curve, &self.picture].map(Option::as_ref);
         let inputs: Vec<_> =
             [Some(&self.file), self.truth.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
@@ -280,10 +284,7 @@ impl Cluster {
             done += 1;
             progress.set_message(format!("{done} of {all} times, {} bits", thousands(time.bits_so_far)));
         };
-        let answer = match self.transport {
-            Transport::Threads => Some(run.with_threads(&protocol, &mut on_time)?),
-            Transport::Mpi => over_mpi(&run, &protocol, &mut on_time)?,
-        };
+        let answer = parties.take_part(&run, &protocol, &mut on_time)?;
         progress.finish_and_clear();
         // Over MPI only the coordinator has something to show.
         let Some(answer) = answer else { return Ok(()) };
@@ -360,15 +361,8 @@ impl Cluster {
             (None, C(Some(c))) => Rate::C(c),
             (None, C(None)) => Rate::Auto,
         };
-        let model = match self.model {
-            ModelName::MessagePassing => Model::MessagePassing,
-            ModelName::Blackboard => Model::Blackboard,
-            ModelName::ShipAll => Model::ShipAll,
-            ModelName::Static => Model::Static,
-            ModelName::StaticBlackboard => Model::StaticBlackboard,
-        };
         let counts = (self.sites as usize, vertices, self.clusters as usize);
-        Ok(Protocol::new(model, counts, rate, self.seed, weights)?)
+        Ok(Protocol::new(self.model(), counts, rate, self.seed, weights)?)
     }
 
     fn partition(&self) -> Partition {
@@ -376,6 +370,47 @@ impl Cluster {
             PartitionName::Edge => Partition::Edge,
             PartitionName::Vertex => Partition::Vertex,
             PartitionName::Time => Partition::Time,
+        }
+    }
+
+    #[cfg(feature = "mpi")]
+    fn parties(&self) -> anyhow::Result<Parties> {
+        if self.transport == Transport::Threads {
+            return Ok(Parties::All);
+        }
+        let (party, link) = mpi::start(self.model().reach(), self.timeout()?)?;
+        let (sites, ranks) = (self.sites as usize, link.sites() + 1);
+        if ranks != sites + 1 {
+            if party == Party::Coordinator {
+                eprintln!(
+                    "error: --sites {sites} takes {} ranks, there are {ranks}: start with mpirun -n {}",
+                    sites + 1,
+                    sites + 1
+                );
+            }
+            drop(link);
+            mpi::abort(2);
+        }
+        Ok(Parties::One(party, link))
+    }
+
+    #[cfg(not(feature = "mpi"))]
+    fn parties(&self) -> anyhow::Result<Parties> {
+        match self.transport {
+            Transport::Threads => Ok(Parties::All),
+            Transport::Mpi => bail!(
+                "--transport mpi: this tersor was built without MPI; `cargo build --release --features mpi` builds it in"
+            ),
+        }
+    }
+
+    fn model(&self) -> Model {
+        match self.model {
+            ModelName::MessagePassing => Model::MessagePassing,
+            ModelName::Blackboard => Model::Blackboard,
+            ModelName::ShipAll => Model::ShipAll,
+            ModelName::Static => Model::Static,
+            ModelName::StaticBlackboard => Model::StaticBlackboard,
         }
     }
 
@@ -411,7 +446,8 @@ impl Cluster {
             }
         }
         if let Some(file) = &self.curve {
-            let title = format!("{}: {} sites, {}", self.file.display(), self.sites, answer.report.model.name());
+            let name = self.file.file_name().unwrap_or(self.file.as_os_str()).to_string_lossy();
+            let title = format!("{name}: {} sites, {}", self.sites, answer.report.model.name());
             let svg = curve::svg(&points(&answer.report), &title)?;
             atomic::write(file, |out| out.write_all(svg.as_bytes()))?;
         }
@@ -441,32 +477,45 @@ fn sparsifier_at(prefix: &Path, at: f64) -> PathBuf {
     name.into()
 }
 
-#[cfg(feature = "mpi")]
-fn over_mpi(run: &Run<'_>, protocol: &Protocol, on_time: &mut dyn FnMut(&Time)) -> anyhow::Result<Option<Answer>> {
-    use tersor::graph::cluster::transport::mpi;
-
-    let (party, mut link) = mpi::start(protocol.model.reach(), run.timeout)?;
-    if link.sites() != protocol.sites {
-        let (ranks, sites) = (link.sites() + 1, protocol.sites);
-        eprintln!("error: {sites} sites take {} ranks, but there are {ranks}: mpirun -n {}", sites + 1, sites + 1);
-        mpi::abort(2);
-    }
-    match run.as_party(party, &mut link, protocol, on_time) {
-        Ok(answer) => {
-            link.close()?;
-            Ok(answer)
-        }
-        Err(error) => {
-            eprintln!("error: {party}: {error}");
-            drop(link);
-            mpi::abort(1);
-        }
-    }
+/// Who takes part in this process.
+enum Parties {
+    All,
+    #[cfg(feature = "mpi")]
+    One(Party, mpi::Ranks),
 }
 
-#[cfg(not(feature = "mpi"))]
-fn over_mpi(_: &Run<'_>, _: &Protocol, _: &mut dyn FnMut(&Time)) -> anyhow::Result<Option<Answer>> {
-    bail!("--transport mpi: this tersor was built without MPI; build it with `cargo build --release --features mpi`")
+impl Parties {
+    fn has_coordinator(&self) -> bool {
+        match self {
+            Self::All => true,
+            #[cfg(feature = "mpi")]
+            Self::One(party, _) => *party == Party::Coordinator,
+        }
+    }
+
+    /// Runs the protocol. Over MPI only the coordinator gets the answer; a failure ends all ranks of the job.
+    fn take_part(
+        self,
+        run: &Run<'_>,
+        protocol: &Protocol,
+        on_time: &mut dyn FnMut(&Time),
+    ) -> anyhow::Result<Option<Answer>> {
+        match self {
+            Self::All => Ok(Some(run.with_threads(protocol, on_time)?)),
+            #[cfg(feature = "mpi")]
+            Self::One(party, mut link) => match run.as_party(party, &mut link, protocol, on_time) {
+                Ok(answer) => {
+                    link.close()?;
+                    Ok(answer)
+                }
+                Err(error) => {
+                    eprintln!("error: {party}: {error}");
+                    drop(link);
+                    mpi::abort(1);
+                }
+            },
+        }
+    }
 }
 
 /// The curve over time.
