@@ -78,7 +78,7 @@ fn graph_at(stream: &Stream, time: f64) -> Undirected {
     let mut there = std::collections::BTreeMap::<_, Vec<f64>>::new();
     for change in stream.changes.iter().filter(|change| change.time <= time) {
         let weights = there.entry((change.u, change.v)).or_default();
-        if change.insert { weights.push(change.weight) } else { drop(weights.pop()) }
+        if change.insert { weights.push(change.weight) } else { _ = weights.pop() }
     }
     let parallel =
         there.into_iter().flat_map(|((u, v), weights)| weights.into_iter().map(move |weight| Edge { u, v, weight }));

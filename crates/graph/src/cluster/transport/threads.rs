@@ -116,37 +116,4 @@ mod tests {
             assert_eq!(coordinator.wire_bytes(), 2 * HEADER as u64);
         });
     }
-
-    fn wire_bytes(&self) -> u64 {
-        self.wire_bytes
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::thread;
-
-    use super::*;
-
-    /// The first site works for longer than the time-out, while the second waits for the coordinator.
-    #[test]
-    fn a_slow_site_that_lives_is_waited_for() {
-        let timeout = Duration::from_secs(1);
-        let links: Vec<_> = links(2, Reach::Messages, timeout);
-        let [mut coordinator, mut slow, mut other] = links.try_into().ok().expect("three parties");
-        thread::scope(|scope| {
-            scope.spawn(move || {
-                for _ in 0..25 {
-                    slow.alive().expect("the coordinator is there");
-                    thread::sleep(timeout / 10);
-                }
-                slow.write(&Bits::default()).expect("the coordinator is there");
-                slow.read(Party::Coordinator).expect("an answer");
-            });
-            scope.spawn(move || other.read(Party::Coordinator).expect("an answer"));
-            coordinator.read(Party::Site(0)).expect("it gave signs of life");
-            coordinator.write(&Bits::default()).expect("both wait");
-            assert_eq!(coordinator.wire_bytes(), 2 * HEADER as u64);
-        });
-    }
 }
