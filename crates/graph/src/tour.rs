@@ -1,9 +1,20 @@
-//! This room's stop on the tour: roads thinned for a hundred depots, every round trip measured, the certificate checked.
+//! This room's stops on the tour: roads thinned for a hundred depots, every round trip measured, the certificate checked;
+//! and a photograph whose pixels four sites cluster with few bits.
 
 use std::time::Duration;
 
+use tersor_data::picture::Picture;
 use tersor_data::tour::{Drawing, Failure, Figure, Outcome, Row, Stop, Supplies};
 
+use crate::cluster::message::Weights;
+use crate::cluster::points::shrunk;
+use crate::cluster::protocol::{Model, Protocol, Rate};
+use crate::cluster::run::Run;
+use crate::cluster::segments;
+use crate::cluster::similarity::{self, Kernel};
+use crate::cluster::spectral::Tau;
+use crate::cluster::stream::{Change, Partition, Stream};
+use crate::cluster::undirected::Edge;
 use crate::generate::{Family, generate};
 use crate::spanner::certified::{Effort, Settings, certified};
 use crate::spanner::check::check;
@@ -12,7 +23,7 @@ use crate::{histogram, picture, sources};
 
 /// The stops of the room, in the order of the papers.
 pub fn stops() -> Vec<Box<dyn Stop>> {
-    vec![Box::new(Roads)]
+    vec![Box::new(Roads), Box::new(Pixels)]
 }
 
 /// Roads from each of many places to its 6 nearest, each way with its own length; no file is needed.
@@ -74,6 +85,82 @@ impl Stop for Roads {
             name: "graph-roads-stretch".into(),
             caption: "How many round trips become how much longer, over all pairs of a depot and a place.".into(),
             drawing: Drawing::Svg(bars),
+        })))
+    }
+}
+
+/// The pixels of a photograph, joined to those of like place and colour; four sites see a part of the edges each.
+struct Pixels;
+
+/// The middle of the photograph, in pixels: left, top, side of a square.
+const MIDDLE: [usize; 3] = [265, 0, 1136];
+/// Pixels along a side, as many as take half of the budget.
+const SIDE: usize = 36;
+const SITES: usize = 4;
+const CLUSTERS: usize = 4;
+/// The first whole number at which the cut is near that of the whole graph.
+const C: f64 = 6.0;
+
+impl Stop for Pixels {
+    fn room(&self) -> &'static str {
+        "graph"
+    }
+
+    fn system(&self) -> &'static str {
+        "Distributed clustering"
+    }
+
+    fn budget(&self) -> Duration {
+        Duration::from_secs(4)
+    }
+
+    fn needs(&self) -> &'static [&'static str] {
+        &["solvay-1927"]
+    }
+
+    fn visit(&self, supplies: &Supplies) -> Result<Outcome, Failure> {
+        let [left, top, side] = MIDDLE;
+        let photo = Picture::read(supplies.path("solvay-1927")?)?;
+        let photo = shrunk(&photo.cropped(left, top, side, side).ok_or("the photograph is too small")?, SIDE)?;
+        let graph = similarity::photo(&photo, &Kernel::PHOTO)?;
+        let change = |edge: &Edge| Change { time: 0.0, u: edge.u, v: edge.v, weight: edge.weight, insert: true };
+        let mut stream = Stream::new(graph.vertices, graph.edges.iter().map(change))?;
+        stream.round(Weights::F32)?;
+        let counts = (SITES, stream.vertices, CLUSTERS);
+        let protocol = Protocol::new(Model::Blackboard, counts, Rate::C(C), SEED, Weights::F32)?;
+        let run = Run {
+            stream: &stream,
+            partition: Partition::Edge,
+            times: &[0.0],
+            tau: Tau::Auto,
+            truth: None,
+            timeout: Duration::from_secs(60),
+        };
+        let answer = run.with_threads(&protocol, &mut |_| ())?;
+        let (report, labels) = (&answer.report, answer.labels.last().ok_or("there are no labels")?);
+        let quality = &report.times.last().ok_or("there is no time")?.quality;
+
+        let megabits = |bits: u64| format!("{:.2} Mbit", bits as f64 / 1e6);
+        let share = 100.0 * report.share();
+        let row = Row::new(
+            "bits sent",
+            megabits(report.ship_all_bits),
+            format!("{} ({share:.0} %)", megabits(report.bits)),
+            format!(
+                "normalised cut {:.3}, {:.3} if all is known; labels agree (ARI {:.2})",
+                quality.ncut, quality.central_ncut, quality.ari
+            ),
+            format!(
+                "Solvay 1927, {SIDE} x {SIDE} pixels, {} similarities at {SITES} sites, {CLUSTERS} clusters",
+                grouped(stream.changes.len() as u64)
+            ),
+        );
+        Ok(Outcome::Shown(row.with_figure(Figure {
+            name: "graph-pixels".into(),
+            caption: format!(
+                "The photograph and its {CLUSTERS} clusters, found with {share:.0} % of the bits; each has its mean colour."
+            ),
+            drawing: Drawing::Png(segments::png(&photo, labels, CLUSTERS)?),
         })))
     }
 }

@@ -242,10 +242,9 @@ fn hear(known: &mut Known, said: &Value, id_bits: u32, weight_bits: u32) -> [u64
         } else if kind != 3 {
             let parallel = known.get_mut(&ends).expect("only what is known goes or falls");
             let rank = decoder.take(bits_for(parallel.len())) as usize;
-            if kind == 1 {
-                drop(parallel.remove(rank))
-            } else {
-                parallel[rank].0 = level
+            match kind {
+                1 => _ = parallel.remove(rank),
+                _ => parallel[rank].0 = level,
             }
             if parallel.is_empty() {
                 known.remove(&ends);
@@ -264,7 +263,7 @@ fn receive(known: &mut Known, said: &Value, id_bits: u32, weight_bits: u32) {
         let weight = if weight_bits == 0 { 1.0 } else { f64::from(f32::from_bits(decoder.take(weight_bits) as u32)) };
         let parallel = known.entry(ends).or_default();
         match delete {
-            true => drop(parallel.pop().expect("only what is there goes")),
+            true => _ = parallel.pop().expect("only what is there goes"),
             false => parallel.push((0, weight)),
         }
     }

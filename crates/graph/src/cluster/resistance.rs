@@ -63,9 +63,9 @@ impl Resistances {
         let (component, _) = graph.components();
         let mut active = Vec::new();
         let mut place = vec![0; graph.vertices()];
-        for vertex in 0..graph.vertices() {
+        for (vertex, place) in place.iter_mut().enumerate() {
             if !graph.row(vertex).0.is_empty() {
-                place[vertex] = active.len() as u32;
+                *place = active.len() as u32;
                 active.push(vertex);
             }
         }

@@ -79,7 +79,7 @@ fn again(bits: &Bits) -> Result<bool, Error> {
 }
 
 enum Role {
-    MessagePassing(MessagePassing),
+    MessagePassing(Box<MessagePassing>),
     Blackboard(Box<Blackboard>),
     ShipAll(Protocol),
 }
@@ -92,8 +92,8 @@ impl Role {
         let blackboard =
             |local, afresh| Self::Blackboard(Box::new(Blackboard::new(board(), local, c, seed, desks.clone(), afresh)));
         match protocol.model {
-            Model::MessagePassing => Self::MessagePassing(MessagePassing::new(local, c, seed, false)),
-            Model::Static => Self::MessagePassing(MessagePassing::new(local, c, seed, true)),
+            Model::MessagePassing => Self::MessagePassing(Box::new(MessagePassing::new(local, c, seed, false))),
+            Model::Static => Self::MessagePassing(Box::new(MessagePassing::new(local, c, seed, true))),
             Model::Blackboard => blackboard(local, false),
             Model::StaticBlackboard => blackboard(local, true),
             Model::ShipAll => Self::ShipAll(protocol.clone()),

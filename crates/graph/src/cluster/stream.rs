@@ -145,7 +145,10 @@ impl Stream {
         graph: &dyn Fn() -> Result<GraphFile, Error>,
     ) -> Result<Self, Error> {
         let format = options.format.map_or_else(|| Format::of(path), Ok)?;
-        if format == Format::EdgeList && (third == Third::Time || third == Third::Guess && has_times(&mut lines()?)?) {
+        // Looked through even if it is said to have times: a bomb is refused before its changes, five times as large as
+        // their lines, are kept.
+        let looks = format == Format::EdgeList && third != Third::Weight && has_times(&mut lines()?)?;
+        if format == Format::EdgeList && (third == Third::Time || looks) {
             let mut gathered = Gathered::default();
             let (vertices, labels) =
                 temporal::each(&mut lines()?, options.relabel, |update| gathered.add(update.into()))?;

@@ -143,7 +143,7 @@ impl ClusterBench {
         let (blocks, gaussians) = (Input::Blocks, Input::Gaussians);
         match part {
             Part::Quality => {
-                let photo = self.photo.as_ref().map(|file| photo(file)).transpose()?;
+                let photo = self.photo.as_ref().map(photo).transpose()?;
                 let inputs = [(Some(blocks(2000)), 2.0, 3.0), (Some(gaussians(1500)), 2.0, 3.0), (photo, 8.0, 10.0)];
                 for (input, messages, board) in inputs {
                     let Some(input) = input else { continue };
