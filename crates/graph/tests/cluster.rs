@@ -8,7 +8,9 @@ use faer::{Mat, Side};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use tersor_data::testing::{Failure, Trials};
+use tersor_data::fetch::Cache;
+use tersor_data::testing::{Failure, Trials, fetched};
+use tersor_data::tour::{Drawing, Outcome, walk};
 use tersor_graph::Error;
 use tersor_graph::cluster::bench::{Along, Case, Input, growth, measure};
 use tersor_graph::cluster::bits::Bits;
@@ -40,6 +42,7 @@ fn main() {
         .test("a_site_that_dies_is_named_at_once", || missing_site(Duration::ZERO))
         .test("a_site_that_is_silent_is_named_after_the_time_out", || missing_site(Duration::from_secs(5)))
         .test("a_site_that_talks_nonsense_is_named", nonsense)
+        .test("the_tour_clusters_a_photograph_with_few_bits", tour)
         .run()
 }
 
@@ -382,5 +385,24 @@ fn growth_in_sites() -> Result {
             assert!(found.ratio < 1.10, "{found:?}");
         }
     }
+    Ok(())
+}
+
+fn tour() -> Result {
+    fetched("solvay-1927")?;
+    let stops = tersor_graph::tour::stops();
+    let stop = stops.iter().find(|stop| stop.system() == "Distributed clustering").ok_or("no stop")?;
+    assert_eq!(stop.needs(), ["solvay-1927"]);
+    let Outcome::Shown(row) = walk(&**stop, &Cache::new()?, false, &|_| ()).outcome else {
+        return Err("nothing is shown".into());
+    };
+    let megabits = |told: &str| told.split(' ').next().and_then(|number| number.parse::<f64>().ok());
+    let (before, after) = (megabits(&row.before).ok_or("no bits")?, megabits(&row.after).ok_or("no bits")?);
+    assert!(0.0 < after && 5.0 * after < before, "{after} of {before}");
+    let numbers: Vec<f64> = row.cost.split([' ', ',', ')']).filter_map(|word| word.parse().ok()).collect();
+    let [cut, central, ari] = numbers[..] else { return Err(row.cost.into()) };
+    assert!(cut < 1.04 * central && ari > 0.9, "{}", row.cost);
+    assert_eq!((row.figures.len(), row.figures[0].name.as_str()), (1, "graph-pixels"));
+    assert!(matches!(&row.figures[0].drawing, Drawing::Png(bytes) if bytes.starts_with(b"\x89PNG")));
     Ok(())
 }
