@@ -4,18 +4,18 @@
 
     OMP_NUM_THREADS=2 peers/bin/python bench/peers/cluster.py GRAPH... --clusters K [--rounds N] [--labels-to FOLDER]
 
-A graph is its affinity: Matrix Market (`.mtx`) or an edge list (`u v [weight]`, ids from 0 or as `# vertices 12 first_id 1`
-says), either also as `.gz`. Each edge is there once or in both directions, loops are left out, and a missing weight is 1;
-`tersor graph convert` makes such files of others. For each graph one line of JSON is printed:
+A graph is its affinity: Matrix Market (`.mtx`) or an edge list (`u v [weight]`, ids from 0 or as `# vertices 12
+first_id 1` says), either also as `.gz`. Each edge is there once or in both directions, loops are left out, and a
+missing weight is 1; `tersor graph convert` makes such files of others. For each graph one line of JSON is printed:
 
     {"graph", "vertices", "edges", "clusters", "seconds", "rounds", "ncut", "labels", "threads", "version"}
 
-`seconds` is the median over the rounds of `fit` alone, after the affinity was built. `labels` is the file of the labels, one
-a line, by vertex. `ncut` is the sum over the clusters of cut/volume. A vertex without an edge is in no cluster: scikit-learn
-gives it a label all the same, and it changes no cut and no volume.
+`seconds` is the median over the rounds of `fit` alone, after the affinity was built. `labels` is the file of the
+labels, one a line, by vertex. `ncut` is the sum of cut/volume over the clusters. A vertex without an edge is in no
+cluster: scikit-learn gives it a label all the same, and it changes no cut and no volume.
 
-scikit-learn factors the shifted Laplacian (ARPACK in shift-and-invert mode), which takes minutes and gigabytes where the
-factor fills up: sparse random graphs of some 20,000 vertices.
+scikit-learn factors the shifted Laplacian (ARPACK in shift-and-invert mode), which takes minutes and gigabytes where
+the factor fills up: sparse random graphs of some 20,000 vertices.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 //! k-means: the best of several runs of Lloyd's iteration, each from centres drawn far apart.
 //!
-//! A run keeps bounds of how far each point is from its own centre and from the next: most points are never compared again
-//! with all centres once these come to rest. Bounds decide only what is not worth computing, with a margin for their
-//! rounding, so the result is Lloyd's to the last bit. Runs have streams of their own from the seed and are taken in
-//! parallel; the sums of each are in order: the same bits on any number of threads.
+//! A run keeps bounds of how far each point is from its own centre and from the next: most points are never compared
+//! again with all centres once these come to rest. Bounds decide only what is not worth computing, with a margin for
+//! their rounding, so the result is Lloyd's to the last bit. Runs have streams of their own from the seed and are taken
+//! in parallel; the sums of each are in order: the same bits on any number of threads.
 //!
 //! Sources: Arthur, Vassilvitskii, *k-means++: the advantages of careful seeding* (2007); Hamerly, *Making k-means even
 //! faster* (2010).
@@ -18,11 +18,14 @@ pub const RUNS: usize = 10;
 /// Iterations of a run, at most.
 pub const ITERATIONS: usize = 300;
 
+/// Centres hardly move if the sum of their squared steps is at most this part of a dimension's variance; scikit-learn's.
+const STILL: f64 = 1e-4;
+
 /// Points in clusters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Clusters {
-    /// The cluster of each point: the nearest centre, of several the first. A cluster is empty only if fewer points differ
-    /// than there are clusters.
+    /// The cluster of each point: the nearest centre, of several the first. A cluster is empty only if fewer points
+    /// differ than there are clusters.
     pub labels: Vec<u32>,
     /// The sum of the squared distances to the centres.
     pub inertia: f64,
@@ -30,84 +33,141 @@ pub struct Clusters {
 
 /// The best clusters of [`RUNS`] runs, of equals the earliest.
 ///
-/// `points`: at least one row of `dimensions` finite numbers, one after the other. `clusters` is at least 1.
+/// The runs are compared when their centres hardly move any more; the best alone is taken to its end, where no point
+/// changes its cluster. `points`: at least one row of `dimensions` finite numbers, one after the other. `clusters` is at
+/// least 1.
 pub fn cluster(points: &[f64], dimensions: usize, clusters: usize, seed: u64) -> Clusters {
     let points = Points::of(points, dimensions);
+    let still = STILL * points.variance();
     let run = |number: usize| {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         random.set_stream(number as u64);
-        lloyd(&points, points.far_apart(clusters, &mut random))
+        let mut run = Run::from(&points, points.far_apart(clusters, &mut random));
+        run.iterate(still);
+        (run.inertia(), run)
     };
-    let runs: Vec<Clusters> = (0..RUNS).into_par_iter().with_max_len(1).map(run).collect();
-    let better = |best: Clusters, next: Clusters| if next.inertia < best.inertia { next } else { best };
-    runs.into_iter().reduce(better).expect("there are some runs")
+    let runs: Vec<_> = (0..RUNS).into_par_iter().with_max_len(1).map(run).collect();
+    let best = runs.into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
+    let (_, mut best) = best.expect("there are some runs");
+    best.iterate(0.0);
+    Clusters { inertia: best.inertia(), labels: best.labels }
 }
 
-/// Points, by rows and by columns.
+/// Points, one by one and side by side.
 struct Points<'a> {
     count: usize,
     dimensions: usize,
     rows: &'a [f64],
-    columns: Vec<f64>,
+    lanes: Lanes,
 }
 
 impl<'a> Points<'a> {
     fn of(rows: &'a [f64], dimensions: usize) -> Self {
-        let count = rows.len() / dimensions;
-        let mut columns = vec![0.0; rows.len()];
-        for (point, row) in rows.chunks_exact(dimensions).enumerate() {
-            for (dimension, &value) in row.iter().enumerate() {
-                columns[dimension * count + point] = value;
-            }
+        Self { count: rows.len() / dimensions, dimensions, rows, lanes: Lanes::of(rows, dimensions) }
+    }
+
+    /// The mean of the dimensions' variances.
+    fn variance(&self) -> f64 {
+        let mut means = vec![0.0; self.dimensions];
+        for row in self.rows.chunks_exact(self.dimensions) {
+            means.iter_mut().zip(row).for_each(|(mean, value)| *mean += value / self.count as f64);
         }
-        Self { count, dimensions, rows, columns }
+        let squares = self.rows.chunks_exact(self.dimensions).map(|row| squared(row, &means));
+        squares.sum::<f64>() / self.rows.len() as f64
     }
 
     fn row(&self, point: usize) -> &[f64] {
         &self.rows[point * self.dimensions..(point + 1) * self.dimensions]
     }
 
-    /// First centres: any point, and then always one drawn by the squared distance to the nearest centre so far.
+    /// First centres: any point, and then always that one of some that leaves the least sum of squared distances to the
+    /// nearest centre; these are drawn by that distance.
+    ///
+    /// With one to choose from, ten runs were not enough where a few points are far from all others.
     fn far_apart(&self, clusters: usize, random: &mut ChaCha8Rng) -> Centres {
-        let mut centres = Centres { dimensions: self.dimensions, rows: Vec::with_capacity(clusters * self.dimensions) };
+        let candidates = 2 + (clusters as f64).ln() as usize;
+        let first = random.random_range(0..self.count);
+        let mut centres = Centres { dimensions: self.dimensions, rows: self.row(first).to_vec() };
         let mut nearest = vec![f64::INFINITY; self.count];
-        let mut next = random.random_range(0..self.count);
-        loop {
-            centres.rows.extend_from_slice(self.row(next));
-            if centres.count() == clusters {
-                return centres;
-            }
-            let mut left = self.approach(next, &mut nearest) * random.random::<f64>();
-            let drawn = nearest.iter().position(|squared| {
-                left -= squared;
-                left < 0.0
-            });
-            // Beyond the last only by rounding, or if all points are centres.
-            next = drawn.unwrap_or(self.count - 1);
-        }
-    }
-
-    /// Lowers the squared distances to those to `centre`, and adds them up.
-    fn approach(&self, centre: usize, nearest: &mut [f64]) -> f64 {
-        const BLOCK: usize = 256;
-        let mut sum = 0.0;
-        let mut squares = [0.0; BLOCK];
-        for (number, nearest) in nearest.chunks_mut(BLOCK).enumerate() {
-            let squares = &mut squares[..nearest.len()];
-            squares.fill(0.0);
-            for (dimension, &at) in self.row(centre).iter().enumerate() {
-                let from = dimension * self.count + number * BLOCK;
-                for (square, value) in squares.iter_mut().zip(&self.columns[from..]) {
-                    *square += (value - at) * (value - at);
+        let mut sum = self.approach(first, &mut nearest);
+        let (mut best, mut next) = (nearest.clone(), nearest.clone());
+        while centres.count() < clusters {
+            let mut chosen = (first, f64::INFINITY);
+            for _ in 0..candidates {
+                let mut left = sum * random.random::<f64>();
+                let drawn = nearest.iter().position(|squared| {
+                    left -= squared;
+                    left < 0.0
+                });
+                // Beyond the last only by rounding, or if all points are centres.
+                let candidate = drawn.unwrap_or(self.count - 1);
+                next.copy_from_slice(&nearest);
+                let sum = self.approach(candidate, &mut next);
+                if sum < chosen.1 {
+                    chosen = (candidate, sum);
+                    std::mem::swap(&mut best, &mut next);
                 }
             }
-            for (nearest, &square) in nearest.iter_mut().zip(&*squares) {
+            centres.rows.extend_from_slice(self.row(chosen.0));
+            std::mem::swap(&mut nearest, &mut best);
+            sum = chosen.1;
+        }
+        centres
+    }
+
+    /// Lowers the squared distances to those to the point `centre`, and adds them up.
+    fn approach(&self, centre: usize, nearest: &mut [f64]) -> f64 {
+        let mut sum = 0.0;
+        for (lanes, nearest) in self.lanes.groups().zip(nearest.chunks_mut(LANES)) {
+            for (nearest, square) in nearest.iter_mut().zip(squared_to_each(self.row(centre), lanes)) {
                 *nearest = nearest.min(square);
                 sum += *nearest;
             }
         }
         sum
     }
+}
+
+/// Rows that are compared with another at once.
+const LANES: usize = 4;
+
+/// Rows side by side, [`LANES`] of them together, dimension by dimension; the last ones filled up with zeros.
+struct Lanes {
+    dimensions: usize,
+    values: Vec<f64>,
+}
+
+impl Lanes {
+    fn of(rows: &[f64], dimensions: usize) -> Self {
+        let group = LANES * dimensions;
+        let mut values = vec![0.0; rows.len().div_ceil(group) * group];
+        for (lanes, rows) in values.chunks_exact_mut(group).zip(rows.chunks(group)) {
+            for (lane, row) in rows.chunks_exact(dimensions).enumerate() {
+                lanes.iter_mut().skip(lane).step_by(LANES).zip(row).for_each(|(to, &value)| *to = value);
+            }
+        }
+        Self { dimensions, values }
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &[f64]> {
+        self.values.chunks_exact(LANES * self.dimensions)
+    }
+}
+
+/// Squared distances, added up in the order of the dimensions as [`squared`] does.
+fn squared_to_each(row: &[f64], lanes: &[f64]) -> [f64; LANES] {
+    let mut sums = [0.0; LANES];
+    for (value, others) in row.iter().zip(lanes.chunks_exact(LANES)) {
+        for (sum, other) in sums.iter_mut().zip(others) {
+            *sum += (value - other) * (value - other);
+        }
+    }
+    sums
+}
+
+/// Added up in the order of the dimensions.
+fn squared(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
 }
 
 /// Centres of clusters, by rows.
@@ -135,33 +195,6 @@ impl Centres {
         };
         (0..count).map(|own| nearest(own).sqrt() / 2.0).collect()
     }
-
-    /// The same numbers, dimension by dimension.
-    fn by_dimension(&self) -> Vec<f64> {
-        (0..self.dimensions)
-            .flat_map(|dimension| self.rows.iter().skip(dimension).step_by(self.dimensions))
-            .copied()
-            .collect()
-    }
-}
-
-/// Added up in order: the sums of one centre and of all at once are the same to the last bit.
-fn squared(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
-}
-
-/// Lloyd's iteration from `centres`, until no point changes its cluster.
-fn lloyd(points: &Points, centres: Centres) -> Clusters {
-    let mut run = Run::from(points, centres);
-    for _ in 0..ITERATIONS {
-        run.fill_empty();
-        let moved = run.move_centres();
-        if !run.assign(&moved) {
-            break;
-        }
-    }
-    let inertia = (0..points.count).map(|point| run.squared_to_own(point)).sum();
-    Clusters { labels: run.labels, inertia }
 }
 
 /// Lloyd's iteration with bounds.
@@ -178,6 +211,9 @@ struct Run<'a> {
     below: Vec<f64>,
     /// What bounds may be wrong by.
     rounding: f64,
+    iterations: usize,
+    /// Whether no point changed its cluster in the last iteration.
+    settled: bool,
 }
 
 impl<'a> Run<'a> {
@@ -195,10 +231,29 @@ impl<'a> Run<'a> {
             above: vec![f64::INFINITY; count],
             below: vec![0.0; count],
             rounding,
+            iterations: 0,
+            settled: false,
         };
         run.counts[0] = count;
         run.assign(&vec![0.0; clusters]);
         run
+    }
+
+    /// Goes on until no point changes its cluster, or the sum of the centres' squared steps is at most `still`.
+    fn iterate(&mut self, still: f64) {
+        while !self.settled && self.iterations < ITERATIONS {
+            self.fill_empty();
+            let moved = self.move_centres();
+            self.settled = !self.assign(&moved);
+            self.iterations += 1;
+            if still > 0.0 && moved.iter().map(|step| step * step).sum::<f64>() <= still {
+                break;
+            }
+        }
+    }
+
+    fn inertia(&self) -> f64 {
+        (0..self.points.count).map(|point| self.squared_to_own(point)).sum()
     }
 
     fn squared_to_own(&self, point: usize) -> f64 {
@@ -212,7 +267,8 @@ impl<'a> Run<'a> {
         (self.changed[before], self.changed[cluster]) = (true, true);
     }
 
-    /// Gives each empty cluster the point that is farthest from its centre, unless that is alone or all are at their centres.
+    /// Gives each empty cluster the point that is farthest from its centre, unless that is alone or all are at their
+    /// centres.
     fn fill_empty(&mut self) {
         for cluster in 0..self.counts.len() {
             if self.counts[cluster] > 0 {
@@ -261,8 +317,8 @@ impl<'a> Run<'a> {
             |but: usize| (0..clusters).filter(|&other| other != but).map(|other| moved[other]).fold(0.0, f64::max);
         let most_of_others: Vec<f64> = (0..clusters).map(most).collect();
         let halfway = self.centres.halfway();
-        let by_dimension = self.centres.by_dimension();
-        let (mut squares, mut any) = (vec![0.0; clusters], false);
+        let lanes = Lanes::of(&self.centres.rows, self.centres.dimensions);
+        let mut any = false;
         for point in 0..self.points.count {
             let own = self.labels[point] as usize;
             let (above, below) = (&mut self.above[point], &mut self.below[point]);
@@ -277,12 +333,9 @@ impl<'a> Run<'a> {
             if *above < apart {
                 continue;
             }
-            squares.fill(0.0);
-            for (value, centres) in row.iter().zip(by_dimension.chunks_exact(clusters)) {
-                squares.iter_mut().zip(centres).for_each(|(square, at)| *square += (value - at) * (value - at));
-            }
             let (mut nearest, mut first, mut second) = (0, f64::INFINITY, f64::INFINITY);
-            for (cluster, &square) in squares.iter().enumerate() {
+            let squares = lanes.groups().flat_map(|lanes| squared_to_each(row, lanes));
+            for (cluster, square) in squares.take(clusters).enumerate() {
                 if square < first {
                     (nearest, first, second) = (cluster, square, first);
                 } else {
@@ -365,13 +418,18 @@ mod tests {
         fn is_the_plain_iteration_to_the_last_bit((rows, dimensions, clusters) in case(), seed: u64) {
             let points = Points::of(&rows, dimensions);
             let centres = points.far_apart(clusters, &mut ChaCha8Rng::seed_from_u64(seed));
-            prop_assert_eq!(lloyd(&points, centres.clone()), plain_lloyd(&points, centres));
+            let mut run = Run::from(&points, centres.clone());
+            // With a rest between, as the best run has one.
+            run.iterate(1e-2);
+            run.iterate(0.0);
+            let found = Clusters { inertia: run.inertia(), labels: run.labels };
+            prop_assert_eq!(found, plain_lloyd(&points, centres));
         }
 
         #[test]
         fn no_cluster_is_empty_that_could_have_a_point((rows, dimensions, clusters) in case()) {
             let found = cluster(&rows, dimensions, clusters, 1);
-            let mut distinct: Vec<_> = rows.chunks(dimensions).map(|row| row.iter().map(|v| v + 0.0).collect::<Vec<_>>()).collect();
+            let mut distinct: Vec<_> = rows.chunks(dimensions).collect();
             distinct.sort_by(|a, b| a.partial_cmp(b).unwrap());
             distinct.dedup();
             let mut labels = found.labels.clone();

@@ -1,9 +1,9 @@
 //! Spectral clustering: the parts into which a graph falls with few edges between them.
 //!
-//! Rows of the k largest eigenvectors of the normalised adjacency matrix, brought to length 1, are clustered by k-means.
-//! Sources: Ng, Jordan, Weiss, *On spectral clustering* (2001); Amini, Chen, Bickel, Levina, *Pseudo-likelihood methods for
-//! community detection in large sparse networks* (2013), for the regularisation: on sparse graphs of the world the plain
-//! method cuts off pendants.
+//! Rows of the k largest eigenvectors of the normalised adjacency matrix, brought to length 1, are clustered by
+//! k-means. Sources: Ng, Jordan, Weiss, *On spectral clustering* (2001); Amini, Chen, Bickel, Levina,
+//! *Pseudo-likelihood methods for community detection in large sparse networks* (2013), for the regularisation: on
+//! sparse graphs of the world the plain method cuts off pendants.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,11 +1,11 @@
 //! The operator (μ − N)^{-1}, with μ just above the eigenvalues that are sought.
 //!
-//! On meshes and neighbourhood graphs of points in the plane the eigenvalues of N near 1 lie so close together that it takes
-//! hundreds of products with N to tell them apart; those of the inverse are far apart. And there, a sparse Cholesky factor
-//! is cheap. On expanders it is the other way about, so nothing is factored before its cost is known.
+//! On meshes and neighbourhood graphs of points in the plane the eigenvalues of N near 1 lie so close together that it
+//! takes hundreds of products with N to tell them apart; those of the inverse are far apart. And there, a sparse
+//! Cholesky factor is cheap. On expanders it is the other way about, so nothing is factored before its cost is known.
 //!
-//! N = S + (τ/n) v v' with v = D^{-1/2} 1. What is factored is the sparse μ − S, and the term of rank one is put back by the
-//! formula of Sherman and Morrison.
+//! N = S + (τ/n) v v' with v = D^{-1/2} 1. What is factored is the sparse μ − S, and the term of rank one is put back
+//! by the formula of Sherman and Morrison.
 
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::perm::PermRef;
@@ -65,9 +65,9 @@ impl<'a> Inverse<'a> {
             let solutions = STEPS * 2.0 * cost.n_div * block as f64;
             cost.n_div <= MOST_FILL * lower.rows.len() as f64 && cost.n_mult_subs_ldl + solutions <= work
         })?;
-        // The plain S is N, with 1 for the largest eigenvalue. By how much that of a regularised S is above those of N is
-        // found by trying: the factor exists if μ is above it.
-        let shift_of = |doubled| match normalised.everywhere > 0.0 {
+        // The plain S is N, with 1 for the largest eigenvalue. By how much that of a regularised S is above those of N
+        // is found by trying: the factor exists if μ is above it.
+        let shift_of = |doubled| match normalised.is_regularised() {
             true => range.largest + range.width.max(MARGIN) * f64::powi(2.0, doubled),
             false => 1.0 + BESIDE_ONE,
         };
@@ -75,7 +75,7 @@ impl<'a> Inverse<'a> {
         let factored = |shift| Some((shift, lower.factor(&symbolic, shift)?));
         let (shift, factor) = (0..TRIES).map(shift_of).map(beside_one).find_map(factored)?;
         let mut inverse = Self { normalised, symbolic, factor, shift, rank_one: None };
-        if normalised.everywhere > 0.0 {
+        if normalised.is_regularised() {
             let mut solved = Tall { rows: normalised.size(), columns: 1, values: normalised.scale.clone() };
             inverse.solve(&mut solved);
             let along = normalised.everywhere * weighted_sums(&normalised.scale, &solved)[0];

@@ -1,12 +1,13 @@
 //! The largest eigenvalues of a symmetric operator, with their vectors: block Krylov with thick restart.
 //!
-//! The operator is applied to a block, what is new in the image becomes the next block (full reorthogonalisation, twice),
-//! and the eigenvectors of the operator on all blocks so far (Rayleigh-Ritz) come nearer and nearer. When the basis is full
-//! it is cut down to the best vectors found. A shift of the operator changes none of this, so none is made for negative
-//! eigenvalues: only the largest are asked for.
+//! The operator is applied to a block, what is new in the image becomes the next block (full reorthogonalisation, again
+//! where it left anything), and the eigenvectors of the operator on all blocks so far (Rayleigh-Ritz) come nearer and
+//! nearer. When the basis is full it is cut down to the best vectors found. A shift of the operator changes none of
+//! this, so none is made for negative eigenvalues: only the largest are asked for.
 //!
-//! A block, and no single vector as in `faer::matrix_free`, since graphs of equal parts have multiple eigenvalues, of which
-//! a single vector's Krylov space has one vector each, and since the vectors of a moment ago are a whole block to begin with.
+//! A block, and no single vector as in `faer::matrix_free`, since graphs of equal parts have multiple eigenvalues, of
+//! which a single vector's Krylov space has one vector each, and since the vectors of a moment ago are a whole block to
+//! begin with.
 //!
 //! Sources: Wu, Simon, *Thick-restart Lanczos method for large symmetric eigenvalue problems* (2000); Stathopoulos, Wu,
 //! *A block orthogonalization procedure with constant synchronization requirements* (2002).
@@ -144,8 +145,8 @@ impl<'a> Krylov<'a> {
 
     /// Whether the wanted are there to `tolerance`, and no other is likely to push in between.
     ///
-    /// A start close to some eigenvectors says nothing of the others. So the first Ritz pair after the wanted, too, must be
-    /// known better than it is apart from them, or at least to a thousandth.
+    /// A start close to some eigenvectors says nothing of the others. So the first Ritz pair after the wanted, too,
+    /// must be known better than it is apart from them, or at least to a thousandth.
     pub(super) fn converged(&self, tolerance: f64) -> bool {
         let Ritz { values, residuals, .. } = &self.ritz;
         let Some(&reached) = self.history.last() else { return false };
@@ -168,7 +169,8 @@ impl<'a> Krylov<'a> {
         self.ritz.values[..self.wanted].iter().map(|&value| self.operator.eigenvalue(value)).collect()
     }
 
-    /// Multiplications that one step takes beside the product: the block against a basis that is half full, three times.
+    /// Multiplications that one step takes beside the product: the block against a basis that is half full, three
+    /// times.
     pub(super) fn work(&self) -> f64 {
         3.0 * (self.next.rows * self.next.columns) as f64 * self.basis.columns as f64 / 2.0
     }
@@ -179,13 +181,19 @@ impl<'a> Krylov<'a> {
         Range { largest, width: largest - after }
     }
 
+    /// The vectors of those.
+    pub(super) fn wanted_vectors(&self) -> Tall {
+        self.vectors(self.wanted)
+    }
+
     /// The best vectors so far, `count` of them.
     pub(super) fn vectors(&self, count: usize) -> Tall {
         self.basis.times(self.known, self.ritz.vectors.subcols(0, count))
     }
 }
 
-/// Makes the columns of `block` orthonormal, and orthogonal to the first `used` of `basis`: W = V C + Q R, with C and R.
+/// Makes the columns of `block` orthonormal, and orthogonal to the first `used` of `basis`: W = V C + Q R, with C and
+/// R.
 ///
 /// Where W has too few dimensions, Q gets random vectors, and R rows of zeros.
 fn orthonormalise(basis: &Tall, used: usize, block: &mut Tall, random: &mut ChaCha8Rng) -> (Mat<f64>, Mat<f64>) {

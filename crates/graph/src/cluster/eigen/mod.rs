@@ -14,7 +14,7 @@ mod tall;
 
 use faer::Mat;
 
-use self::inverse::Inverse;
+use self::inverse::{Inverse, Range};
 use self::krylov::{Krylov, Operator, SPARE, capacity, symmetric_eigen};
 use self::normalised::Normalised;
 use self::tall::{Tall, sweep};
@@ -34,17 +34,20 @@ const FIRST_STEPS: usize = 10;
 
 /// More than so many products with N to come, and the inverse is looked at.
 ///
-/// That costs an ordering of the vertices: as much as two or three products on meshes, as twenty on expanders, which need
-/// no more than ten or twenty.
+/// That costs an ordering of the vertices: as much as two or three products on meshes, as twenty on expanders, which
+/// need no more than ten or twenty.
 const SLOW: f64 = 30.0;
+
+/// Products with N that stretched graphs are taken to need at least.
+const STRETCHED_STEPS: f64 = 100.0;
 
 /// The largest eigenvalues of N with their eigenvectors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Eigenvectors {
     /// The eigenvalues, descending.
     pub values: Vec<f64>,
-    /// n rows of as many numbers as there are eigenvalues, one row after the other. The columns are orthonormal, and the
-    /// largest component of each is positive. Vertices without an edge have rows of zeros.
+    /// n rows of as many numbers as there are eigenvalues, one row after the other. The columns are orthonormal, and
+    /// the largest component of each is positive. Vertices without an edge have rows of zeros.
     pub vectors: Vec<f64>,
     /// Whether every residual |N x − λ x| is at most [`TOLERANCE`].
     pub converged: bool,
@@ -56,11 +59,11 @@ pub struct Eigenvectors {
 
 /// The `count` largest eigenvalues of N = D^{-1/2} A D^{-1/2} with their vectors; fewer if fewer vertices have an edge.
 ///
-/// With `tau` > 0, N is that of A + (τ/n)·11', where n counts the vertices with an edge. `warm`: vectors of a graph on as
-/// many vertices that is nearly this one; they shorten the way, and no more than that.
+/// With `tau` > 0, N is that of A + (τ/n)·11', where n counts the vertices with an edge. `warm`: vectors of a graph on
+/// as many vertices that is nearly this one; they shorten the way, and no more than that.
 ///
-/// Each component with an edge has eigenvalue 1 (if `tau` is 0). If there are `count` or more, those of largest volume are
-/// taken, ties by lowest vertex.
+/// Each component with an edge has eigenvalue 1 (if `tau` is 0). If there are `count` or more, those of largest volume
+/// are taken, ties by lowest vertex.
 pub fn largest(graph: &Undirected, count: usize, tau: f64, warm: Option<&Eigenvectors>) -> Eigenvectors {
     let normalised = Normalised::of(graph, tau);
     let known = normalised.known(count);
@@ -135,28 +138,39 @@ fn all(normalised: &Normalised, known: &Tall, wanted: usize) -> Found {
     Found { values, vectors, steps: 0 }
 }
 
-/// By a Krylov space of N, or of (μ − N)^{-1} if that of N converges slowly.
+/// By a Krylov space of N, or of (μ − N)^{-1} where that of N converges slowly.
 fn iterate(normalised: &Normalised, known: &Tall, wanted: usize, start: Option<&Tall>) -> Found {
     let none = Tall::zeros(normalised.size(), 0);
-    let mut krylov = Krylov::new(normalised, known, start.unwrap_or(&none), wanted);
+    let start = start.unwrap_or(&none);
+    let mut krylov = Krylov::new(normalised, known, start, wanted);
+    // The plain μ is known beforehand: where N would be slow there is no need to see that first.
+    if !normalised.is_regularised() && normalised.is_stretched() {
+        let near_one = Range { largest: 1.0, width: 0.0 };
+        if let Some(inverse) = Inverse::of(normalised, near_one, STRETCHED_STEPS * krylov.work(), wanted + SPARE) {
+            return Krylov::new(&inverse, known, start, wanted).run();
+        }
+    }
     let is_slow = |krylov: &Krylov| krylov.steps >= FIRST_STEPS && krylov.steps_left(TOLERANCE) > SLOW;
     while !krylov.converged(TOLERANCE) && krylov.steps < MOST_STEPS && !is_slow(&krylov) {
         krylov.step();
     }
-    let (left, first) = (krylov.steps_left(TOLERANCE).min(MOST_STEPS as f64), krylov.steps);
+    let left = krylov.steps_left(TOLERANCE).min(MOST_STEPS as f64);
     if !krylov.converged(TOLERANCE)
         && let Some(inverse) = Inverse::of(normalised, krylov.range(), left * krylov.work(), wanted + SPARE)
     {
-        let mut inverted = Krylov::new(&inverse, known, &krylov.vectors(wanted + SPARE), wanted);
-        while !inverted.converged(TOLERANCE) && inverted.steps < MOST_STEPS {
-            inverted.step();
+        let found = Krylov::new(&inverse, known, &krylov.vectors(wanted + SPARE), wanted).run();
+        return Found { steps: krylov.steps + found.steps, ..found };
+    }
+    krylov.run()
+}
+
+impl Krylov<'_> {
+    fn run(mut self) -> Found {
+        while !self.converged(TOLERANCE) && self.steps < MOST_STEPS {
+            self.step();
         }
-        return Found { values: inverted.values(), vectors: inverted.vectors(wanted), steps: first + inverted.steps };
+        Found { values: self.values(), vectors: self.wanted_vectors(), steps: self.steps }
     }
-    while !krylov.converged(TOLERANCE) && krylov.steps < MOST_STEPS {
-        krylov.step();
-    }
-    Found { values: krylov.values(), vectors: krylov.vectors(wanted), steps: krylov.steps }
 }
 
 /// The `wanted` directions among the columns of `block` that the known vectors have the least part in.
@@ -313,7 +327,13 @@ mod tests {
         }
 
         #[test]
-        fn of_few_vertices_too(n in 2usize..40, density in 1.0..4.0, part in 0.0..=1.0, tau in prop_oneof![Just(0.0), 0.1..10.0], seed: u64) {
+        fn of_few_vertices_too(
+            n in 2usize..40,
+            density in 1.0..4.0,
+            part in 0.0..=1.0,
+            tau in prop_oneof![Just(0.0), 0.1..10.0],
+            seed: u64,
+        ) {
             // A ring has every vertex joined, so that as many eigenvectors as vertices can be asked for.
             let ring = (0..n).filter(|_| n > 2).map(|u| (u, (u + 1) % n, 1.0));
             let edges = random_graph(n, (n as f64 * density) as usize, seed);
@@ -379,7 +399,8 @@ mod tests {
 
     #[test]
     fn a_long_ring_is_inverted() {
-        // Its eigenvalues are cos(2πj/n): nearest to 1 they differ by 10^-5, which would take products with N by the thousand.
+        // Its eigenvalues are cos(2πj/n): nearest to 1 they differ by 10^-5, which would take products with N by the
+        // thousand.
         let n = 3000;
         let found = largest(&graph(n, (0..n).map(|u| (u, (u + 1) % n, 1.0))), 6, 0.0, None);
         assert!(found.converged && found.steps < 40, "{}", found.steps);

