@@ -391,7 +391,7 @@ impl Cluster {
             drop(link);
             mpi::abort(2);
         }
-        Ok(Parties::One(party, link))
+        Ok(Parties::One(party, Box::new(link)))
     }
 
     #[cfg(not(feature = "mpi"))]
@@ -481,7 +481,7 @@ fn sparsifier_at(prefix: &Path, at: f64) -> PathBuf {
 enum Parties {
     All,
     #[cfg(feature = "mpi")]
-    One(Party, mpi::Ranks),
+    One(Party, Box<mpi::Ranks>),
 }
 
 impl Parties {
@@ -503,7 +503,7 @@ impl Parties {
         match self {
             Self::All => Ok(Some(run.with_threads(protocol, on_time)?)),
             #[cfg(feature = "mpi")]
-            Self::One(party, mut link) => match run.as_party(party, &mut link, protocol, on_time) {
+            Self::One(party, mut link) => match run.as_party(party, &mut *link, protocol, on_time) {
                 Ok(answer) => {
                     link.close()?;
                     Ok(answer)
