@@ -100,7 +100,7 @@ fn watch(mut stream: Stream, bytes: &[u8]) {
         named(&error);
     }
     // One in eight, since threads cost more than reading.
-    if !(1..=50).contains(&stream.vertices) || stream.changes.len() > 50 || bytes.len() % 8 != 0 {
+    if !(1..=50).contains(&stream.vertices) || stream.changes.len() > 50 || !bytes.len().is_multiple_of(8) {
         return;
     }
     // A weight that is no f32, such as 1e-300, is refused.
