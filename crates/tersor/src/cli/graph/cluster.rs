@@ -73,8 +73,9 @@ pub struct Cluster {
     /// Seconds to wait for a sign of life (default: 30 over MPI, 600 between threads)
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<f64>,
-    /// Regularise by adding T/n to every weight before clustering; `auto` tries 0 and the mean degree
-    #[arg(long, value_name = "T|auto", allow_negative_numbers = true, default_value = "auto")]
+    /// Regularise by adding T/n to every weight before clustering; `auto` tries 0 and the mean degree, `lowest` also
+    /// rows of any length, which may cut off few vertices that hang by a thread
+    #[arg(long, value_name = "T|auto|lowest", allow_negative_numbers = true, default_value = "auto")]
     tau: TauName,
     /// Bits of a weight, 8 to 64 (default: 32, or none if all weights are 1)
     #[arg(long, value_name = "W", value_parser = clap::value_parser!(u32).range(8..=64))]
@@ -190,6 +191,9 @@ impl FromStr for TauName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text == "lowest" {
+            return Ok(Self(Tau::Lowest));
+        }
         Ok(Self(auto_or(text, |tau| tau >= 0.0, "of at least 0")?.map_or(Tau::Auto, Tau::Fixed)))
     }
 }
