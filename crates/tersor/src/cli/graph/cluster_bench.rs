@@ -145,7 +145,7 @@ impl ClusterBench {
         match part {
             Part::Quality => {
                 let photo = self.photo.as_ref().map(photo).transpose()?;
-                let inputs = [(Some(blocks(2000)), 2.0, 3.0), (Some(gaussians(1500)), 2.0, 3.0), (photo, 8.0, 10.0)];
+                let inputs = [(Some(blocks(2000)), 2.0, 3.0), (Some(gaussians(1500)), 2.0, 3.0), (photo, 6.0, 10.0)];
                 for (input, messages, board) in inputs {
                     let Some(input) = input else { continue };
                     add(Case::at_once(input.clone(), MessagePassing, 4, self.rate(messages)));
