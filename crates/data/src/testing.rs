@@ -20,6 +20,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::error::Error;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -37,6 +38,45 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 #[error("SKIP: {0}")]
 pub struct Skip(pub String);
+
+/// A folder for a test, and names in it; it goes with the value.
+pub struct Folder(tempfile::TempDir);
+
+impl Folder {
+    /// An empty folder.
+    ///
+    /// # Errors
+    /// If none can be made.
+    pub fn new() -> Result<Self, Failure> {
+        Ok(Self(tempfile::tempdir()?))
+    }
+
+    /// Where a file of that name lies, or would.
+    pub fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes a file.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn with(&self, name: &str, text: &str) -> Result<PathBuf, Failure> {
+        fs::write(self.at(name), text)?;
+        Ok(self.at(name))
+    }
+
+    /// What is in it, sorted.
+    ///
+    /// # Errors
+    /// If it cannot be listed.
+    pub fn names(&self) -> Result<Vec<String>, Failure> {
+        let mut names = fs::read_dir(self.0.path())?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<Result<Vec<_>, Failure>>()?;
+        names.sort();
+        Ok(names)
+    }
+}
 
 /// The development file `relative`, as in [`shared::file`]; its absence is a failure, for tests that [need](Trials::needs)
 /// it.

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use tersor_data::shared;
-use tersor_data::testing::{Failure, Trials};
+use tersor_data::testing::{Failure, Folder, Trials};
 
 type Result<T = ()> = std::result::Result<T, Failure>;
 
@@ -71,32 +71,6 @@ fn refused(code: i32, arguments: Arguments) -> Result<String> {
     assert_eq!(output.status.code(), Some(code), "{said}");
     assert!(said.starts_with("error: "), "{said}");
     Ok(said)
-}
-
-/// A folder for a test, and names in it.
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn new() -> Result<Self> {
-        Ok(Self(tempfile::tempdir()?))
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn with(&self, name: &str, text: &str) -> Result<PathBuf> {
-        fs::write(self.at(name), text)?;
-        Ok(self.at(name))
-    }
-
-    fn names(&self) -> Result<Vec<String>> {
-        let mut names = fs::read_dir(self.0.path())?
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect::<Result<Vec<_>>>()?;
-        names.sort();
-        Ok(names)
-    }
 }
 
 fn read(path: &Path) -> Result<Value> {

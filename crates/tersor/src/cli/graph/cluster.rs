@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tersor::data::atomic;
 use tersor::data::picture::Picture;
+use tersor::graph::Error as GraphError;
 use tersor::graph::cluster::coordinator::Answer;
 use tersor::graph::cluster::curve::{self, Point};
 use tersor::graph::cluster::instance::Instance;
@@ -333,7 +334,11 @@ impl Cluster {
             (_, true) => Third::Weight,
             _ => Third::Guess,
         };
-        let stream = Stream::read(&self.file, third, &ReadOptions { format, relabel, ..ReadOptions::default() })?;
+        let options = ReadOptions { format, relabel, ..ReadOptions::default() };
+        let stream = Stream::read(&self.file, third, &options).map_err(|error| match error {
+            error @ GraphError::NoWeight { .. } => anyhow::Error::new(error).context(self.file.display().to_string()),
+            error => error.into(),
+        })?;
         // A deletion makes it sure.
         if third == Third::Guess && stream.timed && stream.changes.iter().all(|change| change.insert) {
             self.output.note("note: the third column is read as times; --weighted reads weights");
