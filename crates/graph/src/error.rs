@@ -154,7 +154,7 @@ pub enum Error {
         fault: Fault,
     },
     /// An edge of a graph to cluster whose length is 0.
-    #[error("the edge {from} - {to} has the weight 0; an edge to cluster by has a weight above 0")]
+    #[error("the edge {from} - {to} has the weight 0; an edge to cluster by has a weight above 0 (--unweighted: 1)")]
     NoWeight {
         /// One end, by its id.
         from: u64,

@@ -76,7 +76,7 @@ fn use_it(name: &str, bytes: &[u8]) -> bool {
         Ok(stream) => assert!(stream.updates.iter().all(|update| (update.to as usize) < stream.vertices)),
         Err(error) => named(&error),
     }
-    for third in [Third::Guess, Third::Time, Third::Weight] {
+    for third in [Third::Guess, Third::Time, Third::Weight, Third::Nothing] {
         let relabel = third == Third::Time && bytes.len() % 2 == 1;
         let options = ReadOptions { relabel, ..ReadOptions::default() };
         match Stream::from_bytes(Path::new(name), bytes, third, &options) {

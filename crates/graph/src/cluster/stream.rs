@@ -42,7 +42,7 @@ pub struct Stream {
     pub timed: bool,
 }
 
-/// Whether a file of three columns has times or weights in the third.
+/// What the third column of an edge list, or the length of a graph's arc, says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Third {
     /// As it looks: times, if it never goes back; or if any line says `+` or `-` after it.
@@ -52,6 +52,8 @@ pub enum Third {
     Time,
     /// Weights.
     Weight,
+    /// Nothing: every edge weighs 1. A road's length does not say how alike its ends are.
+    Nothing,
 }
 
 /// Which site sees an edge.
@@ -97,6 +99,10 @@ impl Stream {
     /// # Errors
     /// [`Error::NoWeight`] naming an edge of length 0.
     pub fn of_graph(file: &GraphFile) -> Result<Self, Error> {
+        Self::weighed(file, |length| length * file.unit)
+    }
+
+    fn weighed(file: &GraphFile, weight: impl Fn(f64) -> f64) -> Result<Self, Error> {
         let graph = &file.graph;
         let mut gathered = Gathered::default();
         for u in 0..graph.vertices() as u32 {
@@ -104,7 +110,7 @@ impl Stream {
                 .into_iter()
                 .flat_map(|direction| graph.steps(direction, u))
                 .filter(|step| step.to > u)
-                .map(|step| (step.to, step.length * file.unit))
+                .map(|step| (step.to, weight(step.length)))
                 .collect();
             ends.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
             ends.dedup_by_key(|end| end.0);
@@ -147,14 +153,18 @@ impl Stream {
         let format = options.format.map_or_else(|| Format::of(path), Ok)?;
         // Looked through even if it is said to have times: a bomb is refused before its changes, five times as large as
         // their lines, are kept.
-        let looks = format == Format::EdgeList && third != Third::Weight && has_times(&mut lines()?)?;
+        let timed = matches!(third, Third::Guess | Third::Time);
+        let looks = format == Format::EdgeList && timed && has_times(&mut lines()?)?;
         if format == Format::EdgeList && (third == Third::Time || looks) {
             let mut gathered = Gathered::default();
             let (vertices, labels) =
                 temporal::each(&mut lines()?, options.relabel, |update| gathered.add(update.into()))?;
             return Ok(gathered.into_stream(vertices, labels, true));
         }
-        Self::of_graph(&graph()?)
+        match third {
+            Third::Nothing => Self::weighed(&graph()?, |_| 1.0),
+            _ => Self::of_graph(&graph()?),
+        }
     }
 
     /// Whether any weight is not 1.

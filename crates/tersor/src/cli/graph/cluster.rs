@@ -127,6 +127,9 @@ struct Reading {
     /// An edge list's third column is a weight
     #[arg(long, conflicts_with = "temporal")]
     weighted: bool,
+    /// Every edge weighs 1, whatever length, weight or time the file has: a road's length is no likeness
+    #[arg(long, conflicts_with_all = ["temporal", "weighted"])]
+    unweighted: bool,
     /// Number ids by first appearance; for ids that are far apart
     #[arg(long)]
     relabel: bool,
@@ -307,10 +310,16 @@ impl Cluster {
     }
 
     fn read(&self) -> anyhow::Result<Input> {
-        let Reading { format, temporal, weighted, relabel } = self.reading;
+        let Reading { format, temporal, weighted, unweighted, relabel } = self.reading;
         let name = self.file.to_string_lossy().to_lowercase();
         if format.is_none() && [".jpg", ".jpeg", ".png", ".bmp"].iter().any(|ending| name.ends_with(ending)) {
-            self.refuse(&[("--temporal", temporal), ("--weighted", weighted), ("--relabel", relabel)], "a picture")?;
+            let of_graphs = [
+                ("--temporal", temporal),
+                ("--weighted", weighted),
+                ("--unweighted", unweighted),
+                ("--relabel", relabel),
+            ];
+            self.refuse(&of_graphs, "a picture")?;
             let Photo { side, sigma, floor } = self.photo;
             let photo = shrunk(&Picture::read(&self.file)?, side.unwrap_or(44) as usize)?;
             let (sigma, floor) = (sigma.unwrap_or(Kernel::PHOTO.sigma), floor.unwrap_or(Kernel::PHOTO.floor));
@@ -329,9 +338,10 @@ impl Cluster {
             ("--floor", floor.is_some()),
         ];
         self.refuse(&of_pictures, "no picture")?;
-        let third = match (temporal, weighted) {
-            (true, _) => Third::Time,
-            (_, true) => Third::Weight,
+        let third = match (temporal, weighted, unweighted) {
+            (true, ..) => Third::Time,
+            (_, true, _) => Third::Weight,
+            (.., true) => Third::Nothing,
             _ => Third::Guess,
         };
         let options = ReadOptions { format, relabel, ..ReadOptions::default() };

@@ -14,7 +14,7 @@ use tersor::graph::cluster::protocol::{Model, Rate};
 use tersor::graph::cluster::schedule::Schedule;
 use tersor::graph::cluster::similarity::{self, Kernel};
 use tersor::graph::cluster::stream::{Partition, Stream, Third};
-use tersor::graph::file::ReadOptions;
+use tersor::graph::file::{Format, ReadOptions};
 
 use crate::cli::machine::Machine;
 use crate::cli::quantity::thousands;
@@ -42,7 +42,8 @@ pub struct ClusterBench {
     /// quality: a picture to cluster the pixels of, as well
     #[arg(long, value_name = "PICTURE")]
     photo: Option<PathBuf>,
-    /// inputs: a graph, the number of its clusters and, if it is known, the file of its true labels
+    /// inputs: a graph, the number of its clusters and, if it is known, the file of its true labels; roads (.gr) count
+    /// as unweighted
     #[arg(long, value_name = "FILE:K[:TRUTH]")]
     input: Vec<Given>,
     /// inputs: the number of times at which clusters of a stream are asked for
@@ -218,7 +219,8 @@ fn photo(file: &PathBuf) -> anyhow::Result<Input> {
 
 impl Given {
     fn read(&self) -> anyhow::Result<Input> {
-        let stream = Stream::read(&self.file, Third::Guess, &ReadOptions::default())?;
+        let third = if Format::of(&self.file)? == Format::Dimacs { Third::Nothing } else { Third::Guess };
+        let stream = Stream::read(&self.file, third, &ReadOptions::default())?;
         let truth = self.truth.as_ref().map(|truth| labels::read(truth, &stream)).transpose()?;
         let name = self.file.file_name().context("--input names no file")?.to_string_lossy();
         let name = name.split('.').next().unwrap_or_default().to_owned();

@@ -1,0 +1,5 @@
+//! The training ground: what every training run shares.
+
+mod error;
+
+pub use error::Error;
