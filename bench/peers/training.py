@@ -68,6 +68,9 @@ Recipes train a network to its end and print its accuracy on the test pictures:
                  pictures' mean and standard deviation, padded by 4 zeros, random crop 32x32, random horizontal flip.
                  Batch 64, SGD lr 0.1, momentum 0.9, weight decay 5e-4 on every parameter.
 
+Accuracy with PyTorch 2.15: lenet5 after 15 epochs 0.911 and 0.917 (seeds 1, 2), after 10 only 0.907 (seed 1). resnet20
+after 40 epochs 0.28 at lr 0.1, which learns nothing in the first five, and 0.375 at `--rate 0.02` (seed 1).
+
 Both: the rate falls from lr to 0 by a cosine over all steps (step s of S has the rate lr (1 + cos(pi s / S)) / 2);
 each epoch is a new permutation; the last, smaller batch counts.
 """
