@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use ::csv::{ByteRecord, ReaderBuilder};
+use ::csv::{ByteRecord, Position, ReaderBuilder};
 
 use crate::examples::{Examples, numbered};
 use crate::{Error, unpack};
@@ -89,26 +89,30 @@ fn parse(name: &str, bytes: &[u8], layout: &Layout) -> Result<Table, Error> {
     let mut values = Vec::new();
     let mut labels = Labels::default();
     loop {
-        let line = reader.position().line();
-        if !reader.read_byte_record(&mut record).map_err(|error| bad(line, error.to_string()))? {
+        let begin = reader.position().clone();
+        let fault = |found: String| bad(line_of_record(bytes, &begin), found);
+        if !reader.read_byte_record(&mut record).map_err(|error| fault(error.to_string()))? {
             break;
         }
-        let line = record.position().map_or(line, |position| position.line());
-        let Some(shape) = &shape else {
-            let first = Shape::of(&record, layout).map_err(|found| bad(line, found))?;
-            shape = Some(first);
-            if layout.header {
-                continue;
-            }
-            let shape = shape.as_ref().expect("it was just set");
-            row(&record, shape, &mut values, &mut labels).map_err(|found| bad(line, found))?;
-            continue;
+        let is_first = shape.is_none();
+        let shape = match &mut shape {
+            Some(shape) => shape,
+            none => none.insert(Shape::of(&record, layout).map_err(fault)?),
         };
-        row(&record, shape, &mut values, &mut labels).map_err(|found| bad(line, found))?;
+        if !(is_first && layout.header) {
+            row(&record, shape, &mut values, &mut labels).map_err(fault)?;
+        }
     }
     let shape = shape.ok_or_else(|| bad(1, "the file is empty".into()))?;
     let (labels, classes) = labels.in_order();
     Ok(Table { place: name.into(), columns: shape.names, values, labels, classes })
+}
+
+/// The line on which a record begins: empty lines before it belong to the reader's position, but not to the record.
+fn line_of_record(bytes: &[u8], position: &Position) -> u64 {
+    let rest = bytes.get(position.byte() as usize..).unwrap_or_default();
+    let empty = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|&&byte| byte == b'\n').count();
+    position.line() + empty as u64
 }
 
 /// What the first row says about all.

@@ -160,6 +160,12 @@ fn gathered<T>(
     if found.is_empty() {
         return Err(Error::Format { place: place.into(), format, found: hints.say(options) });
     }
+    if let Some((height, width)) = options.size
+        && (height == 0 || width == 0)
+    {
+        let found = format!("pictures stretched to {width}×{height} have no pixel");
+        return Err(Error::Format { place: place.into(), format, found });
+    }
     found.sort_by(|a, b| (&a.class, &a.name).cmp(&(&b.class, &b.name)));
     let (mut pixels, mut labels, mut classes) = (Vec::new(), Vec::with_capacity(found.len()), Vec::<String>::new());
     let mut size = options.size;

@@ -10,11 +10,11 @@ use flate2::read::MultiGzDecoder;
 use crate::Error;
 
 /// A packed file may open to this many bytes whatever its size.
-pub(crate) const ALWAYS_ALLOWED: u64 = 16 << 20;
+pub(crate) const ALWAYS_ALLOWED: u64 = 8 << 20;
 
 /// Beyond [`ALWAYS_ALLOWED`], a file may open to this many times its size: handwritten digits reach 5:1, the same as
 /// decimal numbers 8:1.
-pub(crate) const LARGEST_RATIO: u64 = 50;
+pub(crate) const LARGEST_RATIO: u64 = 20;
 
 /// The bytes in the file `path`, unpacked.
 pub(crate) fn content(path: &Path) -> Result<Vec<u8>, Error> {
