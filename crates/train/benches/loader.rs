@@ -14,7 +14,7 @@ const PICTURES: usize = 20_000;
 const RUNS: u64 = 7;
 
 fn main() {
-    let pixels = (0..PICTURES * 3072).map(|i| (i * 2_654_435_761 >> 13) as u8).collect();
+    let pixels = (0..PICTURES * 3072).map(|i| ((i * 2_654_435_761) >> 13) as u8).collect();
     let labels = (0..PICTURES as u32).map(|index| index % 10).collect();
     let classes = (0..10).map(|class| class.to_string()).collect();
     let examples = Arc::new(Examples::new([3, 32, 32], pixels, labels, classes).expect("sizes agree"));

@@ -53,9 +53,9 @@ impl Augment {
         }
         // Everything is drawn, wanted or not: switching one change off leaves the others as they were.
         let mut draw = draws(seed, Purpose::Augment, epoch, index.into());
-        let padding = self.padding as isize;
-        change.top = draw.random_range(-padding..=padding);
-        change.left = draw.random_range(-padding..=padding);
+        let padding = i32::try_from(self.padding).unwrap_or(i32::MAX);
+        change.top = draw.random_range(-padding..=padding) as isize;
+        change.left = draw.random_range(-padding..=padding) as isize;
         change.mirrored = draw.random::<bool>() && self.flip;
         let turn: f32 = draw.random_range(-1.0..=1.0);
         change.angle = (turn * self.turn).to_radians();
@@ -80,13 +80,16 @@ impl Change {
         let [channels, height, width] = shape;
         let area = height * width;
         assert_eq!((picture.len(), out.len()), (channels * area, channels * area), "pixels of the shape");
+        if self.angle != 0.0 {
+            self.turned(picture, shape, out);
+        }
         let planes = picture.chunks_exact(area).zip(out.chunks_exact_mut(area));
         for (channel, (plane, out)) in planes.enumerate() {
             let (scale, shift) = normalisation.line(channel);
             if self.angle == 0.0 {
                 self.shifted(plane, (height, width), (scale, shift), out);
             } else {
-                self.turned(plane, (height, width), (scale, shift), out);
+                out.iter_mut().for_each(|pixel| *pixel = *pixel * scale + shift);
             }
             if let Some((top, left, side)) = self.hole {
                 for y in within(top, side, height) {
@@ -118,28 +121,41 @@ impl Change {
         }
     }
 
-    fn turned(&self, plane: &[u8], (height, width): (usize, usize), (scale, shift): (f32, f32), out: &mut [f32]) {
+    /// Pixels from 0 to 255, not normalised: where a pixel comes from is computed once for all channels.
+    fn turned(&self, picture: &[u8], [_, height, width]: [usize; 3], out: &mut [f32]) {
+        let area = height * width;
         let (sin, cos) = self.angle.sin_cos();
         let centre = ((height as f32 - 1.0) / 2.0, (width as f32 - 1.0) / 2.0);
-        let at = |y: isize, x: isize| {
-            let inside = (0..height as isize).contains(&y) && (0..width as isize).contains(&x);
-            if inside { f32::from(plane[y as usize * width + x as usize]) } else { 0.0 }
-        };
-        for (y, row) in out.chunks_exact_mut(width).enumerate() {
-            for (x, to) in row.iter_mut().enumerate() {
-                let x = if self.mirrored { width - 1 - x } else { x };
-                let dy = (y as isize + self.top) as f32 - centre.0;
-                let dx = (x as isize + self.left) as f32 - centre.1;
-                let (y, x) = (centre.0 + sin * dx + cos * dy, centre.1 + cos * dx - sin * dy);
-                let (top, left) = (y.floor(), x.floor());
-                let (down, right) = (y - top, x - left);
-                let (top, left) = (top as isize, left as isize);
-                let above = at(top, left) * (1.0 - right) + at(top, left + 1) * right;
-                let below = at(top + 1, left) * (1.0 - right) + at(top + 1, left + 1) * right;
-                *to = (above * (1.0 - down) + below * down) * scale + shift;
+        for to in 0..area {
+            let (row, column) = (to / width, to % width);
+            let column = if self.mirrored { width - 1 - column } else { column };
+            let dy = (row as isize + self.top) as f32 - centre.0;
+            let dx = (column as isize + self.left) as f32 - centre.1;
+            let (y, x) = (centre.0 + sin * dx + cos * dy, centre.1 + cos * dx - sin * dy);
+            let (top, left) = (floor(y), floor(x));
+            let (down, right) = (y - top as f32, x - left as f32);
+            // Each of the four pixels around, and nothing where there is none.
+            let inside = |y: isize, x: isize| (0..height as isize).contains(&y) && (0..width as isize).contains(&x);
+            let tap = |y: isize, x: isize, weight: f32| {
+                if inside(y, x) { (y as usize * width + x as usize, weight) } else { (0, 0.0) }
+            };
+            let taps = [
+                tap(top, left, (1.0 - down) * (1.0 - right)),
+                tap(top, left + 1, (1.0 - down) * right),
+                tap(top + 1, left, down * (1.0 - right)),
+                tap(top + 1, left + 1, down * right),
+            ];
+            for (plane, out) in picture.chunks_exact(area).zip(out.chunks_exact_mut(area)) {
+                out[to] = taps.iter().map(|&(from, weight)| f32::from(plane[from]) * weight).sum();
             }
         }
     }
+}
+
+/// The largest whole number not above `x`; the standard one is a call of a library on processors without SSE4.1.
+fn floor(x: f32) -> isize {
+    let toward_zero = x as isize;
+    toward_zero - isize::from(x < toward_zero as f32)
 }
 
 /// The part of `start..start + length` that lies in `0..end`.

@@ -11,7 +11,7 @@ use tersor_train::loader::{Batch, Batches, Normalisation, Pictures, Position, Se
 const EVERYTHING: Augment = Augment { padding: 4, flip: true, hole: 5, turn: 15.0 };
 
 fn examples(count: usize) -> Arc<Examples> {
-    let pixels = (0..count * 3 * 12 * 10).map(|i| (i * 2_654_435_761 >> 13) as u8).collect();
+    let pixels = (0..count * 3 * 12 * 10).map(|i| ((i * 2_654_435_761) >> 13) as u8).collect();
     let labels = (0..count as u32).map(|index| index % 3).collect();
     Arc::new(Examples::new([3, 12, 10], pixels, labels, ["a", "b", "c"].map(str::to_owned).to_vec()).unwrap())
 }
@@ -119,14 +119,14 @@ fn batches_become_tensors_of_their_shape() {
     let batch = epoch(&training(16, Augment::CIFAR, 0), 0, 1).remove(0);
     let (pixels, labels) = batch.clone().into_tensors(&device);
     assert_eq!(pixels.dims(), [8, 3, 12, 10]);
-    assert_eq!(pixels.into_data().to_vec::<f32>().unwrap(), batch.pixels);
-    let labels: Vec<i64> = labels.into_data().convert::<i64>().to_vec().unwrap();
+    assert_eq!(pixels.into_data().try_to_vec::<f32>().unwrap(), batch.pixels);
+    let labels: Vec<i64> = labels.into_data().convert::<i64>().try_to_vec().unwrap();
     assert_eq!(labels, batch.labels.iter().copied().map(i64::from).collect::<Vec<_>>());
 
     let windows = Windows::new((0..30).collect(), 4, Settings::measuring(3)).unwrap();
     let (inputs, targets) = epoch(&Arc::new(windows), 0, 1).remove(0).into_tensors(&device);
     assert_eq!((inputs.dims(), targets.dims()), ([3, 4], [3, 4]));
-    assert_eq!((targets - inputs).into_data().convert::<i64>().to_vec::<i64>().unwrap(), [1; 12]);
+    assert_eq!((targets - inputs).into_data().convert::<i64>().try_to_vec::<i64>().unwrap(), [1; 12]);
 }
 
 #[test]

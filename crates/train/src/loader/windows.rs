@@ -135,7 +135,7 @@ mod tests {
             let windows = Windows::new(counting(characters), length, settings).unwrap();
             let mut starts = windows.order(epoch);
             prop_assert_eq!(starts.len(), windows.items());
-            prop_assert!(starts.len() >= 1);
+            prop_assert!(!starts.is_empty());
             let batch = windows.batch(Position::default(), &starts);
             prop_assert!(batch.inputs.iter().zip(&batch.targets).all(|(a, b)| a + 1 == *b));
             starts.sort_unstable();
