@@ -200,7 +200,7 @@ proptest! {
         let (x, r) = (numbers(planes * height * width, seed, 1.0), numbers(count, seed + 1, 1.0));
         let windows: Vec<Vec<usize>> = (0..count).map(|o| {
             let (plane, y, x) = (o / (rows.output * columns.output), o / columns.output % rows.output, o % columns.output);
-            let columns = columns;
+            let (rows, columns) = (&rows, &columns);
             rows.taps(y).flat_map(|ky| columns.taps(x).map(move |kx| (ky, kx)))
                 .map(|(ky, kx)| (plane * height + rows.position(y, ky)) * width + columns.position(x, kx)).collect()
         }).collect();
