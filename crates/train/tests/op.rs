@@ -1,0 +1,170 @@
+//! Our operations give what Burn's give, and the same gradients; in f64, where our kernels do not run, as well.
+
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
+use burn::tensor::{DType, Device, Distribution, Tensor, TensorData, activation, module};
+use tersor_kernels::training::activation::Activation;
+use tersor_train::op::{self, Look};
+
+fn random<const D: usize>(shape: [usize; D], dtype: DType) -> Tensor<D> {
+    let device = Device::flex().autodiff();
+    Tensor::<D>::random(shape, Distribution::Uniform(-1.0, 1.0), &device).cast(dtype).detach().require_grad()
+}
+
+fn like<const D: usize>(y: &Tensor<D>) -> Tensor<D> {
+    Tensor::<D>::random(y.shape(), Distribution::Uniform(-1.0, 1.0), &y.device().inner()).cast(y.dtype())
+}
+
+/// Compares y and the gradients of Σ y r in each input.
+macro_rules! equal {
+    ($tolerance:expr, [$($input:ident),+], $ours:expr, $burns:expr) => {{
+        let (ours, burns) = ($ours, $burns);
+        near(&ours, &burns, $tolerance, "outputs");
+        let r = like(&ours);
+        let (a, b) = ((ours * r.clone()).sum().backward(), (burns * r).sum().backward());
+        $(near(&$input.grad(&a).unwrap(), &$input.grad(&b).unwrap(), $tolerance, stringify!($input));)+
+    }};
+}
+
+fn near<const D: usize>(a: &Tensor<D>, b: &Tensor<D>, tolerance: f64, what: &str) {
+    assert_eq!(a.dims(), b.dims(), "{what}");
+    let values = |t: &Tensor<D>| t.to_data().convert_dtype(DType::F64).try_to_vec::<f64>().unwrap();
+    let (a, b) = (values(a), values(b));
+    let size = b.iter().fold(1.0_f64, |most, b| most.max(b.abs()));
+    for (a, b) in a.iter().zip(&b) {
+        assert!((a - b).abs() <= tolerance * size, "{what}: {a} instead of {b}");
+    }
+}
+
+const KINDS: [(DType, f64); 2] = [(DType::F32, 5e-6), (DType::F64, 1e-12)];
+
+#[test]
+fn activations_are_burns() {
+    for (dtype, tolerance) in KINDS {
+        let x = random([3, 5, 7], dtype);
+        equal!(tolerance, [x], op::activation(Activation::Relu, x.clone()), activation::relu(x.clone()));
+        equal!(tolerance, [x], op::activation(Activation::Gelu, x.clone()), activation::gelu(x.clone()));
+        equal!(tolerance, [x], op::activation(Activation::Silu, x.clone()), activation::silu(x.clone()));
+        equal!(tolerance, [x], op::activation(Activation::Sigmoid, x.clone()), activation::sigmoid(x.clone()));
+        equal!(tolerance, [x], op::activation(Activation::Tanh, x.clone()), activation::tanh(x.clone()));
+        // What is transposed does not lie in one piece.
+        let y = random([4, 6], dtype);
+        equal!(
+            tolerance,
+            [y],
+            op::activation(Activation::Silu, y.clone().transpose()),
+            activation::silu(y.clone().transpose())
+        );
+    }
+}
+
+#[test]
+fn convolutions_are_burns() {
+    let looks = [
+        Look::default(),
+        Look { stride: [2, 1], padding: [1, 2], ..Look::default() },
+        Look { groups: 2, dilation: [2, 1], padding: [2, 0], ..Look::default() },
+        Look { groups: 4, padding: [1, 1], stride: [1, 2], ..Look::default() },
+    ];
+    for (dtype, tolerance) in KINDS {
+        for look in looks {
+            let (x, w, b) =
+                (random([2, 4, 9, 8], dtype), random([8, 4 / look.groups, 3, 3], dtype), random([8], dtype));
+            let options = || ConvOptions::new(look.stride, look.padding, look.dilation, look.groups);
+            let of = |b: Option<Tensor<1>>| op::convolution(x.clone(), w.clone(), b, look);
+            let burns = |b: Option<Tensor<1>>| module::conv2d(x.clone(), w.clone(), b, options());
+            equal!(tolerance, [x, w, b], of(Some(b.clone())), burns(Some(b.clone())));
+            equal!(tolerance, [x, w], of(None), burns(None));
+        }
+    }
+}
+
+#[test]
+fn pools_are_burns() {
+    for (dtype, tolerance) in KINDS {
+        for (stride, padding) in [([2, 2], [0, 0]), ([1, 2], [1, 0])] {
+            let x = random([2, 3, 6, 8], dtype);
+            let look = Look { stride, padding, ..Look::default() };
+            let burns =
+                module::max_pool2d(x.clone(), MaxPoolOptions::new([2, 2]).with_stride(stride).with_padding(padding));
+            equal!(tolerance, [x], op::max_pool(x.clone(), [2, 2], look), burns);
+            let burns =
+                module::avg_pool2d(x.clone(), AvgPoolOptions::new([2, 2]).with_stride(stride).with_padding(padding));
+            equal!(tolerance, [x], op::mean_pool(x.clone(), [2, 2], look), burns);
+        }
+    }
+}
+
+#[test]
+fn linear_is_burns() {
+    for (dtype, tolerance) in KINDS {
+        let (x, w, b) = (random([2, 3, 5], dtype), random([5, 4], dtype), random([4], dtype));
+        let burns = |b| module::linear(x.clone(), w.clone(), b);
+        equal!(tolerance, [x, w, b], op::linear(x.clone(), w.clone(), Some(b.clone())), burns(Some(b.clone())));
+        equal!(tolerance, [x, w], op::linear(x.clone(), w.clone(), None), burns(None));
+    }
+}
+
+/// In f32 and in f64, where each falls to other code, the same numbers give the same.
+#[test]
+fn f32_and_f64_agree() {
+    let wide = |x: &[usize]| -> (Vec<f64>, burn::tensor::Shape) {
+        let count: usize = x.iter().product();
+        (
+            (0..count).map(|i| ((i * 7919 + 13) % 200) as f64 / 100.0 - 1.0).collect(),
+            burn::tensor::Shape::from(x.to_vec()),
+        )
+    };
+    fn tensor<const D: usize>((values, shape): (Vec<f64>, burn::tensor::Shape), dtype: DType) -> Tensor<D> {
+        let data = TensorData::new(values, shape).convert_dtype(dtype);
+        Tensor::<D>::from_data(data, (&Device::flex().autodiff(), dtype)).require_grad()
+    }
+    let run = |dtype: DType| -> Vec<Vec<f64>> {
+        let mut found = Vec::new();
+        let values = |t: TensorData| t.convert_dtype(DType::F64).try_to_vec::<f64>().unwrap();
+        macro_rules! gradients {
+            ($y:expr, $($x:ident),+) => {{
+                let y = $y;
+                let grads = (y.clone() * y.clone()).sum().backward();
+                found.push(values(y.to_data()));
+                $(found.push(values($x.grad(&grads).unwrap().to_data()));)+
+            }};
+        }
+        let (x, gamma, beta) =
+            (tensor::<3>(wide(&[2, 3, 8]), dtype), tensor(wide(&[8]), dtype), tensor(wide(&[8]), dtype));
+        gradients!(op::layer_norm(x.clone(), gamma.clone(), beta.clone(), 1e-3), x, gamma, beta);
+        let (x, gamma, beta) =
+            (tensor(wide(&[2, 6, 3, 5]), dtype), tensor(wide(&[6]), dtype), tensor(wide(&[6]), dtype));
+        gradients!(op::group_norm(x.clone(), 2, gamma.clone(), beta.clone(), 1e-3), x, gamma, beta);
+        let x = tensor(wide(&[4, 5]), dtype);
+        gradients!(op::cross_entropy(x.clone(), &[0, 4, 2, 2]), x);
+        for causal in [true, false] {
+            let x = tensor(wide(&[2, 7, 18]), dtype);
+            gradients!(op::attention(x.clone(), 2, causal), x);
+        }
+        let (x, w) = (tensor(wide(&[2, 5, 3]), dtype), tensor(wide(&[3, 16]), dtype));
+        let (u, b) = (tensor(wide(&[4, 16]), dtype), tensor(wide(&[16]), dtype));
+        gradients!(op::lstm(x.clone(), w.clone(), u.clone(), b.clone()), x, w, u, b);
+        found
+    };
+    let (narrow, wide) = (run(DType::F32), run(DType::F64));
+    assert_eq!(narrow.len(), wide.len());
+    for (i, (narrow, wide)) in narrow.iter().zip(&wide).enumerate() {
+        assert_eq!(narrow.len(), wide.len());
+        let size = wide.iter().fold(1.0_f64, |most, x| most.max(x.abs()));
+        for (a, b) in narrow.iter().zip(wide) {
+            assert!((a - b).abs() < 2e-5 * size, "{i}: {a} instead of {b}");
+        }
+    }
+}
+
+#[test]
+fn constants_have_no_gradient() {
+    let device = Device::flex();
+    let x = Tensor::<4>::ones([1, 2, 4, 4], &device);
+    let w = random([3, 2, 3, 3], DType::F32);
+    let y = op::convolution(x.clone(), w.clone(), None, Look::default());
+    let grads = y.sum().backward();
+    near(&w.grad(&grads).unwrap(), &Tensor::full([3, 2, 3, 3], 4.0, &device), 1e-6, "weights");
+    let plain = op::convolution(x, w.inner(), None, Look::default());
+    assert!(!plain.is_autodiff());
+}
