@@ -8,7 +8,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{
     AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig, decay::WeightDecayConfig,
@@ -68,15 +67,15 @@ fn main() {
 }
 
 fn measured(name: &str, threads: usize, mut peer: Option<&mut Peer>) -> Vec<Value> {
-    let mut runs = Runs::new(name);
+    let mut run = runs(name);
     ["train", "infer"]
         .map(|mode| {
             let mut medians = [Vec::new(), Vec::new(), Vec::new()];
             for round in 0..=ROUNDS {
                 let times = [
-                    timed(|| runs.run(By::Burn, mode)),
+                    timed(|| run(By::Burn, mode)),
                     peer.as_mut().map_or(f64::NAN, |peer| peer.median(name, mode)),
-                    timed(|| runs.run(By::Us, mode)),
+                    timed(|| run(By::Us, mode)),
                 ];
                 // The first round warms up.
                 if round > 0 {
@@ -106,56 +105,46 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// One probe, once with our operations and steps and once with Burn's.
-enum Runs {
-    Cnn([Run<Cnn>; 2]),
-    ResNet20([Run<ResNet20>; 2]),
-    Lstm([Run<Lstm>; 2]),
-    Transformer([Run<Transformer>; 2]),
+/// Runs one step by someone in a mode.
+type Step = Box<dyn FnMut(By, &str)>;
+
+/// A probe, once with our operations and steps and once with Burn's.
+fn runs(name: &str) -> Step {
+    let device = Device::flex();
+    let tracked = device.clone().autodiff();
+    let pictures = Tensor::<4>::random([32, 3, 32, 32], Distribution::Normal(0.0, 1.0), &device);
+    let ids = |batch: usize, length: usize| {
+        let ids: Vec<i32> = (0..batch * length).map(|i| (i * 7919 % VOCABULARY) as i32).collect();
+        Tensor::<1, Int>::from_data(ids.as_slice(), &device).reshape([batch, length])
+    };
+    let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
+    let sgd = |decay: f32| {
+        let config = SgdConfig::new().with_momentum(Some(momentum.clone()));
+        let config = if decay > 0.0 { config.with_weight_decay(Some(WeightDecayConfig::new(decay))) } else { config };
+        [step::Sgd { momentum: 0.9, nesterov: false, decay }.into(), config.init()]
+    };
+    match name {
+        "cnn" => both(pair(&Cnn::new(&tracked), &pictures, 32, 10, 0.01, sgd(0.0))),
+        "resnet20" => both(pair(&ResNet20::new(10, &tracked), &pictures, 32, 10, 0.1, sgd(1e-4))),
+        "lstm" => {
+            let adam = [step::Adam::default().into(), AdamConfig::new().with_epsilon(1e-8).init()];
+            both(pair(&Lstm::new(&tracked), &ids(32, 64), 32 * 64, VOCABULARY, 1e-3, adam))
+        }
+        "transformer" => {
+            let ours = step::Adam { decay: 0.01, ..step::Adam::default() };
+            let burns = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.01);
+            let adam = [ours.into(), burns.init()];
+            both(pair(&Transformer::new(&tracked), &ids(8, 256), 8 * 256, VOCABULARY, 3e-4, adam))
+        }
+        _ => panic!("no probe {name:?}: cnn, resnet20, lstm, transformer"),
+    }
 }
 
-impl Runs {
-    fn new(name: &str) -> Self {
-        let device = Device::flex();
-        let tracked = device.clone().autodiff();
-        let pictures = Tensor::<4>::random([32, 3, 32, 32], Distribution::Normal(0.0, 1.0), &device);
-        let ids = |batch: usize, length: usize| {
-            let ids: Vec<i32> = (0..batch * length).map(|i| (i * 7919 % VOCABULARY) as i32).collect();
-            Tensor::<1, Int>::from_data(ids.as_slice(), &device).reshape([batch, length])
-        };
-        let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
-        let sgd = |decay: f32| {
-            let config = SgdConfig::new().with_momentum(Some(momentum.clone()));
-            let config =
-                if decay > 0.0 { config.with_weight_decay(Some(WeightDecayConfig::new(decay))) } else { config };
-            [step::Sgd { momentum: 0.9, nesterov: false, decay }.into(), config.init()]
-        };
-        match name {
-            "cnn" => Self::Cnn(pair(&Cnn::new(&tracked), &pictures, 32, 10, 0.01, sgd(0.0))),
-            "resnet20" => Self::ResNet20(pair(&ResNet20::new(10, &tracked), &pictures, 32, 10, 0.1, sgd(1e-4))),
-            "lstm" => {
-                let adam = [step::Adam::default().into(), AdamConfig::new().with_epsilon(1e-8).init()];
-                Self::Lstm(pair(&Lstm::new(&tracked), &ids(32, 64), 32 * 64, VOCABULARY, 1e-3, adam))
-            }
-            "transformer" => {
-                let ours = step::Adam { decay: 0.01, ..step::Adam::default() };
-                let burns = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.01);
-                let adam = [ours.into(), burns.init()];
-                Self::Transformer(pair(&Transformer::new(&tracked), &ids(8, 256), 8 * 256, VOCABULARY, 3e-4, adam))
-            }
-            _ => panic!("no probe {name:?}: cnn, resnet20, lstm, transformer"),
-        }
-    }
-
-    fn run(&mut self, by: By, mode: &str) {
-        let at = usize::from(by == By::Burn);
-        match self {
-            Self::Cnn(runs) => runs[at].run(by, mode),
-            Self::ResNet20(runs) => runs[at].run(by, mode),
-            Self::Lstm(runs) => runs[at].run(by, mode),
-            Self::Transformer(runs) => runs[at].run(by, mode),
-        }
-    }
+fn both<M: Probe + 'static>(mut runs: [Run<M>; 2]) -> Step
+where
+    M::Input: 'static,
+{
+    Box::new(move |by, mode| runs[usize::from(by == By::Burn)].run(by, mode))
 }
 
 struct Run<M: Probe> {

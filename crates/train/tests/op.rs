@@ -168,3 +168,40 @@ fn constants_have_no_gradient() {
     let plain = op::convolution(x, w.inner(), None, Look::default());
     assert!(!plain.is_autodiff());
 }
+
+/// Our steps against Burn's, and against themselves in f64.
+#[test]
+fn steps_are_burns() {
+    use burn::optim::momentum::MomentumConfig;
+    use burn::optim::{AdamConfig, AdamWConfig, Optimizer, SgdConfig};
+    use tersor_train::op::step::{Adam, Sgd};
+
+    fn trained<O: Optimizer>(optimizer: &O, dtype: DType) -> Tensor<2> {
+        let ramp = |dtype| {
+            Tensor::<1>::from_data(
+                TensorData::new((0..15).map(|i| f64::from(i) / 7.0 - 1.0).collect(), [15]),
+                (&Device::flex(), DType::F64),
+            )
+            .cast(dtype)
+            .reshape([3, 5])
+        };
+        let (mut weights, mut state) = (ramp(dtype), None);
+        for _ in 0..5 {
+            let gradient = weights.clone() * 0.5 + ramp(dtype).powi_scalar(2) - 0.3;
+            (weights, state) = optimizer.step(0.05, weights, gradient, state);
+        }
+        weights
+    }
+    for (dtype, tolerance) in [(DType::F32, 2e-6), (DType::F64, 1e-6)] {
+        for nesterov in [false, true] {
+            let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0).with_nesterov(nesterov);
+            let burns = SgdConfig::new().with_momentum(Some(momentum)).build();
+            let ours = Sgd { momentum: 0.9, nesterov, decay: 0.0 };
+            near(&trained(&ours, dtype), &trained(&burns, dtype), tolerance, "SGD");
+        }
+        let burns = AdamConfig::new().with_epsilon(1e-8).build();
+        near(&trained(&Adam::default(), dtype), &trained(&burns, dtype), tolerance, "Adam");
+        let burns = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.1).build();
+        near(&trained(&Adam { decay: 0.1, ..Adam::default() }, dtype), &trained(&burns, dtype), tolerance, "AdamW");
+    }
+}

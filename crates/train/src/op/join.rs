@@ -101,18 +101,19 @@ where
     all?.try_into().ok()
 }
 
-/// Changes tensors in place by a kernel that reads another one; gives them back where our kernels do not run.
+/// Changes tensors in place by a kernel that reads another one; or `otherwise`, where our kernels do not run.
 pub fn changed<const D: usize, const N: usize>(
     tensors: [Tensor<D>; N],
     other: Tensor<D>,
     kernel: impl FnOnce([&mut [f32]; N], &[f32]),
-) -> Result<[Tensor<D>; N], ([Tensor<D>; N], Tensor<D>)> {
+    otherwise: impl FnOnce([Tensor<D>; N], Tensor<D>) -> [Tensor<D>; N],
+) -> [Tensor<D>; N] {
     let ours = |tensor: &Tensor<D>| {
         let flex = tensor.clone().try_into_primitive::<Flex>();
         flex.is_ok_and(|tensor| tensor.dtype() == DType::F32)
     };
     if !tensors.iter().chain([&other]).all(ours) {
-        return Err((tensors, other));
+        return otherwise(tensors, other);
     }
     let primitive = |tensor: Tensor<D>| {
         let tensor = tensor.try_into_primitive::<Flex>().expect("it was Flex's just now");
@@ -127,7 +128,7 @@ pub fn changed<const D: usize, const N: usize>(
     };
     tensors.iter_mut().for_each(whole);
     kernel(tensors.each_mut().map(|array| array.0.storage_mut::<f32>()), primitive(other).values());
-    Ok(tensors.map(|array| Tensor::from_primitive::<Flex>(array.0)))
+    tensors.map(|array| Tensor::from_primitive::<Flex>(array.0))
 }
 
 /// An operation as a step back through the graph.

@@ -49,15 +49,17 @@ impl Optimizer for Sgd {
         let Self { momentum, nesterov, decay } = *self;
         let velocity = state.map_or_else(|| gradient.zeros_like(), |state| state.velocity);
         let kernel = step::Sgd { rate: rate as f32, momentum, nesterov, decay };
-        let done = changed([weights, velocity], gradient, |[weights, velocity], gradient| {
-            kernel.step(weights, gradient, velocity);
-        });
-        let [weights, velocity] = done.unwrap_or_else(|([weights, velocity], gradient)| {
-            let gradient = gradient + weights.clone() * decay;
-            let velocity = velocity * momentum + gradient.clone();
-            let along = if nesterov { gradient + velocity.clone() * momentum } else { velocity.clone() };
-            [weights - along * rate, velocity]
-        });
+        let [weights, velocity] = changed(
+            [weights, velocity],
+            gradient,
+            |[weights, velocity], gradient| kernel.step(weights, gradient, velocity),
+            |[weights, velocity], gradient| {
+                let gradient = gradient + weights.clone() * decay;
+                let velocity = velocity * momentum + gradient.clone();
+                let along = if nesterov { gradient + velocity.clone() * momentum } else { velocity.clone() };
+                [weights - along * rate, velocity]
+            },
+        );
         (weights, Some(Velocity { velocity }))
     }
 
@@ -124,22 +126,21 @@ impl Optimizer for Adam {
         let Moments { time, first, second } = state.unwrap_or_else(zeros);
         let time = time + 1;
         let kernel = step::Adam { rate: rate as f32, betas, epsilon, decay, coupled };
-        let done = changed([weights, first, second], gradient, |[weights, first, second], gradient| {
-            kernel.step(time as u32, weights, gradient, first, second);
-        });
-        let [weights, first, second] = match done {
-            Ok(done) => done,
-            Err(([weights, first, second], gradient)) => {
+        let [weights, first, second] = changed(
+            [weights, first, second],
+            gradient,
+            |[weights, first, second], gradient| kernel.step(time as u32, weights, gradient, first, second),
+            |[weights, first, second], gradient| {
                 let gradient = if coupled { gradient + weights.clone() * decay } else { gradient };
                 let first = first * betas.0 + gradient.clone() * (1.0 - betas.0);
                 let second = second * betas.1 + gradient.powi_scalar(2) * (1.0 - betas.1);
                 let corrected = |beta: f32| 1.0 - f64::from(beta).powi(time as i32);
-                let along =
-                    first.clone() / corrected(betas.0) / ((second.clone() / corrected(betas.1)).sqrt() + epsilon);
+                let root = (second.clone() / corrected(betas.1)).sqrt() + epsilon;
+                let along = first.clone() / corrected(betas.0) / root;
                 let shrunk = if coupled { weights } else { weights * (1.0 - rate * f64::from(decay)) };
                 [shrunk - along * rate, first, second]
-            }
-        };
+            },
+        );
         (weights, Some(Moments { time, first, second }))
     }
 
