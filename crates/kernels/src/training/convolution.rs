@@ -13,9 +13,9 @@ use super::tile::{outer, outer_in_image};
 use crate::window::Window;
 
 /// Rows of a register tile.
-const ROWS: usize = 4;
+const ROWS: usize = 6;
 /// Vectors of a register tile.
-const VECTORS: usize = 3;
+const VECTORS: usize = 2;
 /// Steps of the reduction for which a panel is gathered: with 24 columns of f32 it is 24 kB, and stays in L1.
 const DEPTH: usize = 256;
 /// Numbers that are copied at once when a panel is gathered.
@@ -178,14 +178,19 @@ impl Convolution {
                 transposed
             })
             .collect();
+        let transposed = parts.into_iter().reduce(|mut total, part| {
+            total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+            total
+        });
+        let Some(transposed) = transposed else { return weights_gradient.fill(0.0) };
         let (reduction, out_group) = (offsets.len(), self.out_group());
         let pitch = out_group.next_multiple_of(COPY);
-        weights_gradient.par_chunks_mut(reduction.max(1)).enumerate().for_each(|(o, gradient)| {
-            let (group, o) = (o / out_group, o % out_group);
-            for (k, gradient) in gradient.iter_mut().enumerate() {
-                *gradient = parts.iter().map(|part| part[(group * reduction + k) * pitch + o]).sum();
+        for (o, gradient) in weights_gradient.chunks_exact_mut(reduction.max(1)).enumerate() {
+            let column = &transposed[o / out_group * reduction * pitch + o % out_group..];
+            for (gradient, sum) in gradient.iter_mut().zip(column.iter().step_by(pitch)) {
+                *gradient = *sum;
             }
-        });
+        }
     }
 
     /// ∂L/∂b from ∂L/∂y.
@@ -377,7 +382,6 @@ impl WithSimd for OfImage<'_> {
                         let weights = &weights[(block * reduction + part * DEPTH) * ROWS..][..offsets.len() * ROWS];
                         match vectors {
                             1 => add_tile::<S, 1>(simd, weights, panel, sums),
-                            2 => add_tile::<S, 2>(simd, weights, panel, sums),
                             _ => add_tile::<S, VECTORS>(simd, weights, panel, sums),
                         }
                     }
@@ -420,11 +424,14 @@ fn runs(pass: &Pass, pixel: usize, count: usize) -> ([Run; 48], usize) {
 fn gather(image: &[f32], offsets: &[usize], runs: &[Run], width: usize, panel: &mut [f32]) {
     for (k, offset) in offsets.iter().enumerate() {
         for run in runs {
-            let (from, to) = (offset + run.from, k * width + run.to);
+            let (from, to) = (&image[offset + run.from..], &mut panel[k * width + run.to..]);
             let mut at = 0;
             while at < run.length {
-                let source = &image[from + at..][..COPY];
-                panel[to + at..][..COPY].copy_from_slice(source);
+                // Arrays, whose copy is one load and one store; that of slices may be a call.
+                let (Some(from), Some(to)) = (from[at..].first_chunk::<COPY>(), to[at..].first_chunk_mut()) else {
+                    unreachable!("image and panel have room for whole vectors")
+                };
+                *to = *from;
                 at += COPY;
             }
         }
@@ -475,9 +482,7 @@ impl WithSimd for Correlate<'_> {
             let sums = &mut sums[group % shape.groups * offsets.len() * pitch..][..offsets.len() * pitch];
             let mut channel = 0;
             while channel < out_group {
-                let vectors = (out_group - channel).div_ceil(lanes);
-                // Four vectors are better cut in two and two than in three and one.
-                let vectors = if vectors == 4 { 2 } else { vectors.min(VECTORS) };
+                let vectors = (out_group - channel).div_ceil(lanes).min(VECTORS);
                 let count = (vectors * lanes).min(out_group - channel);
                 let columns = &mut columns[..out_plane * vectors * lanes];
                 transpose(&gradient[channel * out_plane..][..count * out_plane], out_plane, vectors * lanes, columns);
@@ -491,8 +496,7 @@ impl WithSimd for Correlate<'_> {
                 };
                 match vectors {
                     1 => tile.add::<S, 12, 1>(simd),
-                    2 => tile.add::<S, 6, 2>(simd),
-                    _ => tile.add::<S, 4, VECTORS>(simd),
+                    _ => tile.add::<S, 6, VECTORS>(simd),
                 }
                 channel += count;
             }

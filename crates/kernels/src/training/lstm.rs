@@ -8,7 +8,8 @@
 use rayon::prelude::*;
 
 use super::function::{sigmoid, tanh, vectors};
-use super::matrix::{Out, Threads, View, linear, linear_backward_input, linear_backward_weights, product, sum_of_rows};
+use super::matrix::{linear, linear_backward_input, linear_backward_weights, sum_of_rows};
+use super::packed::{Packed, Rows};
 
 /// A layer over `[batch, length, inputs]` that gives `[batch, length, hidden]`, from zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,11 @@ pub struct Gradients {
 }
 
 impl Lstm {
+    /// How many sequences a task takes through all times: as many as make the threads equal, in whole tiles of 6 rows.
+    fn sequences(&self) -> usize {
+        self.batch.div_ceil(rayon::current_num_threads()).next_multiple_of(6).max(1)
+    }
+
     /// h of all times.
     pub fn forward(&self, x: &[f32], weights: Weights<'_>, h: &mut [f32]) -> Trace {
         let Self { batch, length, inputs, hidden } = *self;
@@ -62,23 +68,33 @@ impl Lstm {
         let mut gates = vec![0.0; batch * length * wide];
         let mut cells = vec![0.0; batch * length * hidden];
         linear(x, weights.input, weights.bias, (inputs, wide), &mut gates);
-        for t in 0..length {
-            if t > 0 {
-                let before = View::pitched(h, (t - 1) * hidden, length * hidden);
-                let out = Out { data: &mut gates, start: t * wide, row: length * wide, add: true };
-                product((batch, hidden, wide), before, View::rows(weights.recurrent, wide), 1.0, out, Threads::All);
-            }
-            let rows = gates.par_chunks_mut(length * wide).zip(cells.par_chunks_mut(length * hidden));
-            rows.zip(h.par_chunks_mut(length * hidden)).with_min_len(8).for_each(|((gates, cells), h)| {
-                let (past, cells) = cells.split_at_mut(t * hidden);
-                let past = past.len().checked_sub(hidden).map(|at| &past[at..]);
-                let h = &mut h[t * hidden..][..hidden];
-                vectors(
-                    #[inline(always)]
-                    || step(&mut gates[t * wide..][..wide], past, &mut cells[..hidden], h),
-                );
-            });
-        }
+        let recurrent = Packed::new((hidden, wide), |k, n| weights.recurrent[k * wide + n]);
+        let sequences = self.sequences();
+        let parts =
+            gates.par_chunks_mut(sequences * length * wide).zip(cells.par_chunks_mut(sequences * length * hidden));
+        parts.zip(h.par_chunks_mut(sequences * length * hidden)).for_each_init(
+            Vec::new,
+            |scratch, ((gates, cells), h)| {
+                let count = h.len() / (length * hidden);
+                for t in 0..length {
+                    if t > 0 {
+                        let from = Rows { start: (t - 1) * hidden, pitch: length * hidden, count };
+                        let to = Rows { start: t * wide, pitch: length * wide, count };
+                        recurrent.add_product(h, from, gates, to, scratch);
+                    }
+                    for s in 0..count {
+                        let at = s * length + t;
+                        let (past, cells) = cells.split_at_mut(at * hidden);
+                        let past = (t > 0).then(|| &past[past.len() - hidden..]);
+                        let (gates, h) = (&mut gates[at * wide..][..wide], &mut h[at * hidden..][..hidden]);
+                        vectors(
+                            #[inline(always)]
+                            || step(gates, past, &mut cells[..hidden], h),
+                        );
+                    }
+                }
+            },
+        );
         Trace { gates, cells }
     }
 
@@ -87,28 +103,31 @@ impl Lstm {
         let Self { batch, length, inputs, hidden } = *self;
         let wide = 4 * hidden;
         let mut of_gates = vec![0.0; batch * length * wide];
-        // What reaches h and c of a time from the times after it.
-        let (mut of_h, mut of_c) = (vec![0.0; batch * hidden], vec![0.0; batch * hidden]);
-        for t in (0..length).rev() {
-            let rows = of_gates.par_chunks_mut(length * wide).zip(of_c.par_chunks_mut(hidden));
-            rows.zip(of_h.par_chunks(hidden)).enumerate().with_min_len(8).for_each(|(b, ((of_gates, of_c), of_h))| {
-                let at = b * length + t;
-                let gates = &trace.gates[at * wide..][..wide];
-                let cells = &trace.cells[at * hidden..][..hidden];
-                let past = (t > 0).then(|| &trace.cells[(at - 1) * hidden..][..hidden]);
-                let gradients = (&gradient[at * hidden..][..hidden], of_h);
-                let to = (&mut of_gates[t * wide..][..wide], of_c);
-                vectors(
-                    #[inline(always)]
-                    || step_backward(gates, (cells, past), gradients, to),
-                );
-            });
-            if t > 0 {
-                let of_gates = View::pitched(&of_gates, t * wide, length * wide);
-                let recurrent = View::rows(weights.recurrent, wide).t();
-                product((batch, wide, hidden), of_gates, recurrent, 1.0, Out::rows(&mut of_h, hidden), Threads::All);
+        let recurrent = Packed::new((wide, hidden), |k, n| weights.recurrent[n * wide + k]);
+        let sequences = self.sequences();
+        let parts = of_gates.par_chunks_mut(sequences * length * wide).enumerate();
+        parts.for_each_init(Vec::new, |scratch, (part, of_gates)| {
+            let count = of_gates.len() / (length * wide);
+            // What reaches h and c of a time from the times after it.
+            let (mut of_h, mut of_c) = (vec![0.0; count * hidden], vec![0.0; count * hidden]);
+            for t in (0..length).rev() {
+                for s in 0..count {
+                    let at = (part * sequences + s) * length + t;
+                    let gates = &trace.gates[at * wide..][..wide];
+                    let cells = &trace.cells[at * hidden..][..hidden];
+                    let past = (t > 0).then(|| &trace.cells[(at - 1) * hidden..][..hidden]);
+                    let gradients = (&gradient[at * hidden..][..hidden], &of_h[s * hidden..][..hidden]);
+                    let to = (&mut of_gates[(s * length + t) * wide..][..wide], &mut of_c[s * hidden..][..hidden]);
+                    vectors(
+                        #[inline(always)]
+                        || step_backward(gates, (cells, past), gradients, to),
+                    );
+                }
+                of_h.fill(0.0);
+                let from = Rows { start: t * wide, pitch: length * wide, count };
+                recurrent.add_product(of_gates, from, &mut of_h, Rows { start: 0, pitch: hidden, count }, scratch);
             }
-        }
+        });
         let mut gradients = Gradients {
             input: vec![0.0; x.len()],
             weights: vec![0.0; inputs * wide],
@@ -118,15 +137,12 @@ impl Lstm {
         linear_backward_input(&of_gates, weights.input, (inputs, wide), &mut gradients.input);
         linear_backward_weights(x, &of_gates, (inputs, wide), &mut gradients.weights);
         sum_of_rows(&of_gates, &mut gradients.bias);
-        if length > 1 {
-            // h_{t-1}ᵀ ∂z_t over t = 1 … length - 1, sequence by sequence.
-            for b in 0..batch {
-                let before = View::pitched(h, b * length * hidden, hidden).t();
-                let of_gates = View::pitched(&of_gates, (b * length + 1) * wide, wide);
-                let out = Out::added(&mut gradients.recurrent, wide);
-                product((hidden, length - 1, wide), before, of_gates, 1.0, out, Threads::All);
-            }
+        // Σ h_{t-1}ᵀ ∂z_t as one product: h of the time before, zeros at the first.
+        let mut before = vec![0.0; h.len()];
+        for (before, h) in before.chunks_exact_mut(length * hidden).zip(h.chunks_exact(length * hidden)) {
+            before[hidden..].copy_from_slice(&h[..h.len() - hidden]);
         }
+        linear_backward_weights(&before, &of_gates, (hidden, wide), &mut gradients.recurrent);
         gradients
     }
 }
@@ -139,16 +155,27 @@ fn step(gates: &mut [f32], past: Option<&[f32]>, cells: &mut [f32], h: &mut [f32
     let (f, rest) = rest.split_at_mut(hidden);
     let (g, o) = rest.split_at_mut(hidden);
     let past = past.map_or(&[][..], |past| &past[..hidden]);
-    i.iter_mut().chain(f.iter_mut()).for_each(|z| *z = sigmoid(*z));
-    g.iter_mut().for_each(|z| *z = tanh(*z));
-    o.iter_mut().for_each(|z| *z = sigmoid(*z));
+    let (i, f, g, o) = (&mut i[..hidden], &mut f[..hidden], &mut g[..hidden], &mut o[..hidden]);
+    // Plain loops: a closure in an adapter may be compiled apart, without the wide instructions of its caller.
+    for j in 0..hidden {
+        i[j] = sigmoid(i[j]);
+        f[j] = sigmoid(f[j]);
+        g[j] = tanh(g[j]);
+        o[j] = sigmoid(o[j]);
+    }
     let cells = &mut cells[..hidden];
     if past.is_empty() {
-        (0..hidden).for_each(|j| cells[j] = i[j] * g[j]);
+        for j in 0..hidden {
+            cells[j] = i[j] * g[j];
+        }
     } else {
-        (0..hidden).for_each(|j| cells[j] = f[j].mul_add(past[j], i[j] * g[j]));
+        for j in 0..hidden {
+            cells[j] = f[j].mul_add(past[j], i[j] * g[j]);
+        }
     }
-    (0..hidden).for_each(|j| h[j] = o[j] * tanh(cells[j]));
+    for j in 0..hidden {
+        h[j] = o[j] * tanh(cells[j]);
+    }
 }
 
 /// ∂L/∂z and ∂L/∂c_{t-1}, from ∂L/∂h of the output and of the next time, and ∂L/∂c, which it replaces.

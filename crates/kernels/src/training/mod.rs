@@ -18,6 +18,7 @@
 //! | [`attention`] | attention of many heads, without the matrix of all pairs |
 //! | [`lstm`] | a layer of long short-term memory over a whole sequence |
 //! | [`matrix`] | products of matrices, on the crate `gemm` |
+//! | [`packed`] | a matrix packed once, for few rows many times |
 //! | [`step`] | a step of SGD, Adam and AdamW in one pass |
 
 pub mod activation;
@@ -28,6 +29,7 @@ pub mod function;
 pub mod lstm;
 pub mod matrix;
 pub mod norm;
+pub mod packed;
 pub mod padded;
 pub mod pool;
 pub mod softmax;

@@ -19,15 +19,30 @@ pub fn outer<S: Simd, const M: usize, const N: usize>(
     let (columns, _) = S::as_simd_f32s(columns);
     let (columns, _) = columns.as_chunks::<N>();
     let mut tile = *sums;
-    for (row, column) in rows.iter().zip(columns) {
-        for (sums, &value) in tile.iter_mut().zip(row) {
-            let value = simd.splat_f32s(value);
-            for (sum, &column) in sums.iter_mut().zip(column) {
-                *sum = simd.mul_add_e_f32s(value, column, *sum);
-            }
-        }
+    let steps = rows.len().min(columns.len());
+    let (rows, columns) = (&rows[..steps], &columns[..steps]);
+    for k in 0..steps {
+        add_product(simd, &rows[k], &columns[k], &mut tile);
     }
     *sums = tile;
+}
+
+/// Adds `row[i] · column[j]` to `tile[i][j]`. Plain loops over fixed numbers, which the compiler unrolls wherever it stands;
+/// iterators in the innermost loop it may leave as calls.
+#[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "see above")]
+fn add_product<S: Simd, const M: usize, const N: usize>(
+    simd: S,
+    row: &[f32; M],
+    column: &[S::f32s; N],
+    tile: &mut [[S::f32s; N]; M],
+) {
+    for i in 0..M {
+        let value = simd.splat_f32s(row[i]);
+        for j in 0..N {
+            tile[i][j] = simd.mul_add_e_f32s(value, column[j], tile[i][j]);
+        }
+    }
 }
 
 /// Adds `Σ_{y, x} image[starts[i] + y · pitch + x] · columns[y · width + x][j]` to `sums[i][j]`.
@@ -47,13 +62,12 @@ pub fn outer_in_image<S: Simd, const M: usize, const N: usize>(
     for (y, columns) in columns.chunks_exact(width).enumerate() {
         // Rows of equal, known length, so that no read is checked twice.
         let rows: [&[f32]; M] = std::array::from_fn(|i| &image[starts[i] + y * pitch..][..columns.len()]);
-        for (x, column) in columns.iter().enumerate() {
-            for (sums, row) in tile.iter_mut().zip(rows) {
-                let value = simd.splat_f32s(row[x]);
-                for (sum, &column) in sums.iter_mut().zip(column) {
-                    *sum = simd.mul_add_e_f32s(value, column, *sum);
-                }
+        for x in 0..columns.len() {
+            let mut values = [0.0; M];
+            for i in 0..M {
+                values[i] = rows[i][x];
             }
+            add_product(simd, &values, &columns[x], &mut tile);
         }
     }
     *sums = tile;
