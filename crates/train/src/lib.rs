@@ -1,5 +1,6 @@
 //! The training ground: what every training run shares.
 
+pub mod dual;
 mod error;
 
 pub use error::Error;

@@ -1,0 +1,89 @@
+//! Activations and their gradients, number by number.
+//!
+//! | | y | ∂y/∂x |
+//! | --- | --- | --- |
+//! | ReLU | max(x, 0) | 1 where x > 0, else 0 |
+//! | GELU | x Φ(x), Φ(x) = (1 + erf(x / √2)) / 2 | Φ(x) + x φ(x), φ(x) = e^(-x²/2) / √(2π) |
+//! | SiLU | x σ(x) | σ(x) (1 + x (1 - σ(x))) |
+//! | sigmoid | σ(x) = 1 / (1 + e^-x) | y (1 - y) |
+//! | tanh | tanh x | 1 - y² |
+//!
+//! Sources: Hendrycks and Gimpel, *Gaussian error linear units* (2016); Elfwing, Uchibe, Doya, *Sigmoid-weighted linear
+//! units* (2018).
+
+use std::f32::consts::FRAC_1_SQRT_2;
+
+use rayon::prelude::*;
+
+use super::function::{erf, sigmoid, tanh, vectors};
+
+/// Numbers that one task takes.
+const PART: usize = 16 << 10;
+
+/// An activation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the table above says what they are")]
+pub enum Activation {
+    Relu,
+    Gelu,
+    Silu,
+    Sigmoid,
+    Tanh,
+}
+
+impl Activation {
+    /// y of x.
+    pub fn forward(self, x: &[f32], y: &mut [f32]) {
+        match self {
+            Self::Relu => each(x, y, |x| if x > 0.0 || x.is_nan() { x } else { 0.0 }),
+            Self::Gelu => each(x, y, |x| 0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2).0)),
+            Self::Silu => each(x, y, |x| x * sigmoid(x)),
+            Self::Sigmoid => each(x, y, sigmoid),
+            Self::Tanh => each(x, y, tanh),
+        }
+    }
+
+    /// Whether [`backward`](Self::backward) wants y, and not x.
+    pub fn keeps_output(self) -> bool {
+        matches!(self, Self::Relu | Self::Sigmoid | Self::Tanh)
+    }
+
+    /// ∂L/∂x from ∂L/∂y and what is [kept](Self::keeps_output): y or x.
+    pub fn backward(self, kept: &[f32], output_gradient: &[f32], input_gradient: &mut [f32]) {
+        /// 1 / √(2π).
+        const BELL: f32 = 0.398_942_3;
+        match self {
+            Self::Relu => each_of_two(kept, output_gradient, input_gradient, |y, g| if y > 0.0 { g } else { 0.0 }),
+            Self::Gelu => each_of_two(kept, output_gradient, input_gradient, |x, g| {
+                let (erf, bell) = erf(x * FRAC_1_SQRT_2);
+                g * (x * BELL).mul_add(bell, 0.5 * (1.0 + erf))
+            }),
+            Self::Silu => each_of_two(kept, output_gradient, input_gradient, |x, g| {
+                let s = sigmoid(x);
+                g * s * x.mul_add(1.0 - s, 1.0)
+            }),
+            Self::Sigmoid => each_of_two(kept, output_gradient, input_gradient, |y, g| g * y * (1.0 - y)),
+            Self::Tanh => each_of_two(kept, output_gradient, input_gradient, |y, g| g * (-y).mul_add(y, 1.0)),
+        }
+    }
+}
+
+fn each(x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32 + Sync) {
+    debug_assert_eq!(x.len(), y.len());
+    x.par_chunks(PART).zip(y.par_chunks_mut(PART)).for_each(|(x, y)| {
+        vectors(
+            #[inline(always)]
+            || y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(x)),
+        );
+    });
+}
+
+fn each_of_two(a: &[f32], b: &[f32], y: &mut [f32], f: impl Fn(f32, f32) -> f32 + Sync) {
+    debug_assert_eq!((a.len(), b.len()), (y.len(), y.len()));
+    a.par_chunks(PART).zip(b.par_chunks(PART)).zip(y.par_chunks_mut(PART)).for_each(|((a, b), y)| {
+        vectors(
+            #[inline(always)]
+            || y.iter_mut().zip(a.iter().zip(b)).for_each(|(y, (&a, &b))| *y = f(a, b)),
+        );
+    });
+}

@@ -1,0 +1,677 @@
+//! 2-d convolution, and so 1-d with a height of one: y = x ∗ w + b, and the gradients of its three operands.
+//!
+//! Forward, a panel of neighbouring outputs gathers its taps into a small matrix (never the whole of im2col), which is
+//! multiplied from registers. The gradient of the input is again such a gathering, one for each residue of the stride:
+//! of the outputs, with the taps that reach an input of that residue. The gradient of the weights keeps a tile of them in
+//! registers while all pixels of an image run by; nothing is gathered at all.
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::padded::Padded;
+use super::tile::{outer, outer_in_image};
+use crate::window::Window;
+
+/// Rows of a register tile.
+const ROWS: usize = 4;
+/// Vectors of a register tile.
+const VECTORS: usize = 3;
+/// Steps of the reduction for which a panel is gathered: with 24 columns of f32 it is 24 kB, and stays in L1.
+const DEPTH: usize = 256;
+/// Numbers that are copied at once when a panel is gathered.
+const COPY: usize = 8;
+/// Into how many parts the images are cut whose weight gradients are summed apart. Fixed, so that no sum depends on threads.
+const PARTS: usize = 8;
+
+/// A convolution of images `[images, in_channels, height, width]` to `[images, out_channels, height', width']` with
+/// weights `[out_channels, in_channels / groups, kernel rows, kernel columns]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Convolution {
+    /// How many images.
+    pub images: usize,
+    /// Channels of an input.
+    pub in_channels: usize,
+    /// Channels of an output.
+    pub out_channels: usize,
+    /// Groups of channels that do not see each other; divides both numbers of channels.
+    pub groups: usize,
+    /// Along the height.
+    pub rows: Window,
+    /// Along the width.
+    pub columns: Window,
+}
+
+impl Convolution {
+    /// Numbers of the input.
+    pub fn input_len(&self) -> usize {
+        self.images * self.in_channels * self.in_plane()
+    }
+
+    /// Numbers of the output.
+    pub fn output_len(&self) -> usize {
+        self.images * self.out_channels * self.out_plane()
+    }
+
+    /// Numbers of the weights.
+    pub fn weights_len(&self) -> usize {
+        self.out_channels * self.in_group() * self.taps()
+    }
+
+    fn in_plane(&self) -> usize {
+        self.rows.input * self.columns.input
+    }
+
+    fn out_plane(&self) -> usize {
+        self.rows.output * self.columns.output
+    }
+
+    fn taps(&self) -> usize {
+        self.rows.kernel * self.columns.kernel
+    }
+
+    fn in_group(&self) -> usize {
+        self.in_channels / self.groups
+    }
+
+    fn out_group(&self) -> usize {
+        self.out_channels / self.groups
+    }
+
+    /// y = x ∗ w + b. `bias`: one per output channel, or empty.
+    pub fn forward(&self, input: &[f32], weights: &[f32], bias: &[f32], output: &mut [f32]) {
+        debug_assert_eq!(
+            (input.len(), weights.len(), output.len()),
+            (self.input_len(), self.weights_len(), self.output_len())
+        );
+        debug_assert!(bias.is_empty() || bias.len() == self.out_channels);
+        let padded = Padded::new(self.rows, self.columns);
+        let reduction = self.in_group() * self.taps();
+        let pass = Pass {
+            offsets: self.offsets(&padded),
+            weights: packed(self.groups, self.out_group(), reduction, |group, o, k| {
+                weights[(group * self.out_group() + o) * reduction + k]
+            }),
+            rows: self.rows.output,
+            columns: self.columns.output,
+            step: padded.row(),
+            place: Place { start: 0, row: self.columns.output, column: 1 },
+        };
+        Gathering {
+            padded,
+            groups: self.groups,
+            channels: (self.in_group(), self.out_group()),
+            planes: (self.in_plane(), self.out_plane()),
+            passes: &[pass],
+        }
+        .run(input, bias, output);
+    }
+
+    /// ∂L/∂x from ∂L/∂y.
+    pub fn backward_input(&self, output_gradient: &[f32], weights: &[f32], input_gradient: &mut [f32]) {
+        debug_assert_eq!(
+            (output_gradient.len(), weights.len(), input_gradient.len()),
+            (self.output_len(), self.weights_len(), self.input_len())
+        );
+        let (rows, columns) = (residues(&self.rows), residues(&self.columns));
+        let (vertical, horizontal) = (reach(&rows, self.rows.output), reach(&columns, self.columns.output));
+        let padded = Padded::new(vertical, horizontal);
+        let (in_group, out_group) = (self.in_group(), self.out_group());
+        let width = self.columns.input;
+        let mut passes = Vec::new();
+        for (y, row) in rows.iter().enumerate() {
+            for (x, column) in columns.iter().enumerate() {
+                let taps: Vec<_> = row.taps.iter().flat_map(|r| column.taps.iter().map(move |c| (*r, *c))).collect();
+                let at = |offset: isize, before: usize| (offset + before as isize) as usize;
+                let tap = |channel, (r, c): (Tap, Tap)| {
+                    padded.tap(channel, at(r.offset, vertical.before), at(c.offset, horizontal.before))
+                };
+                let weight = |group: usize, i: usize, k: usize| {
+                    let (o, (r, c)) = (k / taps.len(), taps[k % taps.len()]);
+                    let channel = (group * out_group + o) * in_group + i;
+                    weights[(channel * self.rows.kernel + r.kernel) * self.columns.kernel + c.kernel]
+                };
+                passes.push(Pass {
+                    offsets: (0..out_group).flat_map(|o| taps.iter().map(move |&taps| tap(o, taps))).collect(),
+                    weights: packed(self.groups, in_group, out_group * taps.len(), weight),
+                    rows: row.outputs,
+                    columns: column.outputs,
+                    step: padded.row(),
+                    place: Place { start: y * width + x, row: self.rows.stride * width, column: self.columns.stride },
+                });
+            }
+        }
+        Gathering {
+            padded,
+            groups: self.groups,
+            channels: (out_group, in_group),
+            planes: (self.out_plane(), self.in_plane()),
+            passes: &passes,
+        }
+        .run(output_gradient, &[], input_gradient);
+    }
+
+    /// ∂L/∂w from x and ∂L/∂y.
+    pub fn backward_weights(&self, input: &[f32], output_gradient: &[f32], weights_gradient: &mut [f32]) {
+        debug_assert_eq!(
+            (input.len(), output_gradient.len(), weights_gradient.len()),
+            (self.input_len(), self.output_len(), self.weights_len())
+        );
+        let padded = Padded::new(self.rows, self.columns);
+        let offsets = self.offsets(&padded);
+        let arch = Arch::new();
+        let images = self.images.div_ceil(PARTS).max(1);
+        let (input_part, output_part) =
+            (images * self.in_channels * self.in_plane(), images * self.out_channels * self.out_plane());
+        let parts: Vec<Vec<f32>> = input
+            .par_chunks(input_part.max(1))
+            .zip(output_gradient.par_chunks(output_part.max(1)))
+            .map(|(input, output_gradient)| {
+                let mut transposed = vec![0.0; self.groups * offsets.len() * self.out_group().next_multiple_of(COPY)];
+                arch.dispatch(Correlate {
+                    shape: self,
+                    padded,
+                    offsets: &offsets,
+                    input,
+                    output_gradient,
+                    sums: &mut transposed,
+                });
+                transposed
+            })
+            .collect();
+        let (reduction, out_group) = (offsets.len(), self.out_group());
+        let pitch = out_group.next_multiple_of(COPY);
+        weights_gradient.par_chunks_mut(reduction.max(1)).enumerate().for_each(|(o, gradient)| {
+            let (group, o) = (o / out_group, o % out_group);
+            for (k, gradient) in gradient.iter_mut().enumerate() {
+                *gradient = parts.iter().map(|part| part[(group * reduction + k) * pitch + o]).sum();
+            }
+        });
+    }
+
+    /// ∂L/∂b from ∂L/∂y.
+    pub fn backward_bias(&self, output_gradient: &[f32], bias_gradient: &mut [f32]) {
+        let plane = self.out_plane();
+        bias_gradient.par_iter_mut().enumerate().for_each(|(channel, gradient)| {
+            let planes = output_gradient.chunks_exact(plane).skip(channel).step_by(self.out_channels);
+            *gradient = planes.map(super::norm::sum).sum();
+        });
+    }
+
+    /// Where each step of the reduction (channel of the group, tap) reads.
+    fn offsets(&self, padded: &Padded) -> Vec<usize> {
+        let taps = |channel| {
+            (0..self.rows.kernel).flat_map(move |ky| (0..self.columns.kernel).map(move |kx| (channel, ky, kx)))
+        };
+        (0..self.in_group()).flat_map(taps).map(|(channel, ky, kx)| padded.tap(channel, ky, kx)).collect()
+    }
+}
+
+/// A tap that reaches the inputs of a residue.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tap {
+    pub kernel: usize,
+    /// Of the output that it reads, from the number of the input within its residue.
+    pub offset: isize,
+}
+
+/// The inputs a, a + stride, …, seen from the gradient of the outputs.
+pub(super) struct Residue {
+    pub outputs: usize,
+    pub taps: Vec<Tap>,
+}
+
+/// Input i · stride + a is read by output i + (a + before − k · dilation) / stride under tap k, where that is whole.
+pub(super) fn residues(window: &Window) -> Vec<Residue> {
+    let stride = window.stride as isize;
+    let residue = |a: usize| {
+        let distance = |k: usize| (a + window.before) as isize - (k * window.dilation) as isize;
+        let reaches = (0..window.kernel).filter(|&k| distance(k).rem_euclid(stride) == 0);
+        Residue {
+            outputs: window.input.saturating_sub(a).div_ceil(window.stride),
+            taps: reaches.map(|k| Tap { kernel: k, offset: distance(k).div_euclid(stride) }).collect(),
+        }
+    };
+    (0..window.stride).map(residue).collect()
+}
+
+/// The window over `input` output gradients that all residues read.
+pub(super) fn reach(residues: &[Residue], input: usize) -> Window {
+    let offsets = || residues.iter().flat_map(|residue| &residue.taps).map(|tap| tap.offset);
+    let (least, most) = (offsets().min().unwrap_or(0).min(0), offsets().max().unwrap_or(0).max(0));
+    let output = residues.iter().map(|residue| residue.outputs).max().unwrap_or(1).max(1);
+    let kernel = (most - least) as usize + 1;
+    Window { kernel, stride: 1, dilation: 1, before: least.unsigned_abs(), input, output }
+}
+
+/// Weights as tiles read them: `[group][⌈channels / ROWS⌉][reduction][ROWS]`, zeros where there is no channel.
+fn packed(groups: usize, channels: usize, reduction: usize, weight: impl Fn(usize, usize, usize) -> f32) -> Vec<f32> {
+    let blocks = channels.div_ceil(ROWS);
+    let mut packed = vec![0.0; groups * blocks * reduction * ROWS];
+    for group in 0..groups {
+        for channel in 0..channels {
+            let block = &mut packed[(group * blocks + channel / ROWS) * reduction * ROWS..][..reduction * ROWS];
+            for (k, values) in block.chunks_exact_mut(ROWS).enumerate() {
+                values[channel % ROWS] = weight(group, channel, k);
+            }
+        }
+    }
+    packed
+}
+
+/// Where the outputs of a pass lie in their plane.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub start: usize,
+    pub row: usize,
+    pub column: usize,
+}
+
+/// Outputs that all gather the same taps.
+struct Pass {
+    /// Where each step of the reduction reads, for the first output.
+    offsets: Vec<usize>,
+    weights: Vec<f32>,
+    rows: usize,
+    columns: usize,
+    /// From one row of outputs to the next, in the padded image.
+    step: usize,
+    place: Place,
+}
+
+/// All passes over all images.
+struct Gathering<'a> {
+    padded: Padded,
+    groups: usize,
+    /// Of a group: gathered, and given.
+    channels: (usize, usize),
+    planes: (usize, usize),
+    passes: &'a [Pass],
+}
+
+impl Gathering<'_> {
+    fn run(&self, input: &[f32], bias: &[f32], output: &mut [f32]) {
+        let (gathered, given) = self.channels;
+        let (from, to) = (gathered * self.planes.0, given * self.planes.1);
+        if from == 0 || to == 0 {
+            return output.fill(0.0);
+        }
+        let arch = Arch::new();
+        let tasks = input.len() / from;
+        // Few images: channels are shared out as well, and each part gathers for itself.
+        let part = if tasks < PARTS { given.div_ceil(PARTS / tasks.max(1)).next_multiple_of(ROWS) } else { given };
+        output.par_chunks_mut(to).zip(input.par_chunks(from)).enumerate().for_each(|(task, (output, input))| {
+            let group = task % self.groups;
+            output.par_chunks_mut(part * self.planes.1).enumerate().for_each_init(
+                Scratch::default,
+                |scratch, (at, output)| {
+                    let first = at * part;
+                    let bias = bias.get(group * given + first..).unwrap_or(&[]);
+                    arch.dispatch(OfImage { all: self, group, first, input, bias, output, scratch });
+                },
+            );
+        });
+    }
+}
+
+/// What a thread keeps between images.
+#[derive(Default)]
+struct Scratch {
+    image: Vec<f32>,
+    panel: Vec<f32>,
+    sums: Vec<f32>,
+}
+
+/// Some output channels, from `first` on, of one group of one image.
+struct OfImage<'a> {
+    all: &'a Gathering<'a>,
+    group: usize,
+    first: usize,
+    input: &'a [f32],
+    bias: &'a [f32],
+    output: &'a mut [f32],
+    scratch: &'a mut Scratch,
+}
+
+/// Neighbouring outputs of one row in a panel.
+#[derive(Debug, Clone, Copy, Default)]
+struct Run {
+    /// Column of the panel.
+    to: usize,
+    /// In the padded image, for a tap at 0.
+    from: usize,
+    length: usize,
+}
+
+impl WithSimd for OfImage<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { all, group, first, input, bias, output, scratch } = self;
+        let lanes = S::F32_LANES;
+        let width = VECTORS * lanes;
+        let channels = output.len() / all.planes.1;
+        let blocks = channels.div_ceil(ROWS);
+        scratch.image.resize(all.padded.len(all.channels.0), 0.0);
+        scratch.panel.resize(DEPTH * width + COPY, 0.0);
+        scratch.sums.resize(blocks * ROWS * width, 0.0);
+        all.padded.fill(input, &mut scratch.image);
+        for pass in all.passes {
+            let reduction = pass.offsets.len();
+            let weights = &pass.weights[(group * all.channels.1.div_ceil(ROWS) + first / ROWS) * reduction * ROWS..];
+            let pixels = pass.rows * pass.columns;
+            let mut pixel = 0;
+            while pixel < pixels {
+                let count = width.min(pixels - pixel);
+                let vectors = count.div_ceil(lanes);
+                let (runs, used) = runs(pass, pixel, count);
+                let panel_width = vectors * lanes;
+                let sums = &mut scratch.sums[..blocks * ROWS * panel_width];
+                for (channel, sums) in sums.chunks_exact_mut(panel_width).enumerate() {
+                    sums.fill(bias.get(channel).copied().unwrap_or(0.0));
+                }
+                for (part, offsets) in pass.offsets.chunks(DEPTH).enumerate() {
+                    gather(&scratch.image, offsets, &runs[..used], panel_width, &mut scratch.panel);
+                    let panel = &scratch.panel[..offsets.len() * panel_width];
+                    for (block, sums) in sums.chunks_exact_mut(ROWS * panel_width).enumerate() {
+                        let weights = &weights[(block * reduction + part * DEPTH) * ROWS..][..offsets.len() * ROWS];
+                        match vectors {
+                            1 => add_tile::<S, 1>(simd, weights, panel, sums),
+                            2 => add_tile::<S, 2>(simd, weights, panel, sums),
+                            _ => add_tile::<S, VECTORS>(simd, weights, panel, sums),
+                        }
+                    }
+                }
+                let planes = output.chunks_exact_mut(all.planes.1);
+                for (plane, sums) in planes.zip(sums.chunks_exact(panel_width)) {
+                    store(pass, pixel, &sums[..count], plane);
+                }
+                pixel += count;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add_tile<S: Simd, const N: usize>(simd: S, weights: &[f32], panel: &[f32], sums: &mut [f32]) {
+    let (sums, _) = S::as_mut_simd_f32s(sums);
+    let (rows, _) = sums.as_chunks_mut::<N>();
+    let Ok(tile) = <&mut [[S::f32s; N]; ROWS]>::try_from(rows) else { unreachable!("a block of sums is a tile") };
+    outer(simd, weights, panel, tile);
+}
+
+/// The rows of outputs that `count` pixels from `pixel` on lie in; a panel has at most 48 pixels.
+#[inline(always)]
+fn runs(pass: &Pass, pixel: usize, count: usize) -> ([Run; 48], usize) {
+    let mut runs = [Run::default(); 48];
+    let (mut used, mut to) = (0, 0);
+    let (mut row, mut column) = (pixel / pass.columns, pixel % pass.columns);
+    while to < count {
+        let length = (pass.columns - column).min(count - to);
+        runs[used] = Run { to, from: row * pass.step + column, length };
+        (used, to, row, column) = (used + 1, to + length, row + 1, 0);
+    }
+    (runs, used)
+}
+
+/// `panel[k][p]` = what output p reads at step k. Copies whole vectors: what is written beyond a run, the next one
+/// overwrites.
+#[inline(always)]
+fn gather(image: &[f32], offsets: &[usize], runs: &[Run], width: usize, panel: &mut [f32]) {
+    for (k, offset) in offsets.iter().enumerate() {
+        for run in runs {
+            let (from, to) = (offset + run.from, k * width + run.to);
+            let mut at = 0;
+            while at < run.length {
+                let source = &image[from + at..][..COPY];
+                panel[to + at..][..COPY].copy_from_slice(source);
+                at += COPY;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn store(pass: &Pass, pixel: usize, sums: &[f32], plane: &mut [f32]) {
+    let place = pass.place;
+    if place.column == 1 && place.row == pass.columns {
+        return plane[place.start + pixel..][..sums.len()].copy_from_slice(sums);
+    }
+    let (mut row, mut column) = (pixel / pass.columns, pixel % pass.columns);
+    for &sum in sums {
+        plane[place.start + row * place.row + column * place.column] = sum;
+        column += 1;
+        if column == pass.columns {
+            (row, column) = (row + 1, 0);
+        }
+    }
+}
+
+/// The gradient of the weights over some images, transposed: `[group][reduction][out channels, to a multiple of 8]`.
+struct Correlate<'a> {
+    shape: &'a Convolution,
+    padded: Padded,
+    offsets: &'a [usize],
+    input: &'a [f32],
+    output_gradient: &'a [f32],
+    sums: &'a mut [f32],
+}
+
+impl WithSimd for Correlate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { shape, padded, offsets, input, output_gradient, sums } = self;
+        let (in_plane, out_plane) = (shape.in_plane(), shape.out_plane());
+        let (in_group, out_group) = (shape.in_group(), shape.out_group());
+        let lanes = S::F32_LANES;
+        let pitch = out_group.next_multiple_of(COPY);
+        let mut image = vec![0.0; padded.len(in_group)];
+        let mut columns = vec![0.0; out_plane * VECTORS * lanes];
+        let groups = input.chunks_exact(in_group * in_plane).zip(output_gradient.chunks_exact(out_group * out_plane));
+        for (group, (input, gradient)) in groups.enumerate() {
+            padded.fill(input, &mut image);
+            let sums = &mut sums[group % shape.groups * offsets.len() * pitch..][..offsets.len() * pitch];
+            let mut channel = 0;
+            while channel < out_group {
+                let vectors = (out_group - channel).div_ceil(lanes);
+                // Four vectors are better cut in two and two than in three and one.
+                let vectors = if vectors == 4 { 2 } else { vectors.min(VECTORS) };
+                let count = (vectors * lanes).min(out_group - channel);
+                let columns = &mut columns[..out_plane * vectors * lanes];
+                transpose(&gradient[channel * out_plane..][..count * out_plane], out_plane, vectors * lanes, columns);
+                let tile = Tile {
+                    image: (&image, padded.row(), shape.columns.output),
+                    offsets,
+                    columns,
+                    sums: &mut *sums,
+                    pitch,
+                    channels: channel..channel + count,
+                };
+                match vectors {
+                    1 => tile.add::<S, 12, 1>(simd),
+                    2 => tile.add::<S, 6, 2>(simd),
+                    _ => tile.add::<S, 4, VECTORS>(simd),
+                }
+                channel += count;
+            }
+        }
+    }
+}
+
+/// Some channels of the weights' gradient over one image.
+struct Tile<'a> {
+    image: (&'a [f32], usize, usize),
+    offsets: &'a [usize],
+    columns: &'a [f32],
+    sums: &'a mut [f32],
+    pitch: usize,
+    channels: std::ops::Range<usize>,
+}
+
+impl Tile<'_> {
+    #[inline(always)]
+    fn add<S: Simd, const M: usize, const N: usize>(self, simd: S) {
+        for (block, offsets) in self.offsets.chunks(M).enumerate() {
+            // A short last block computes its last row again, and forgets it.
+            let starts: [usize; M] = std::array::from_fn(|i| offsets[i.min(offsets.len() - 1)]);
+            let mut tile = [[simd.splat_f32s(0.0); N]; M];
+            outer_in_image(simd, self.image, &starts, self.columns, &mut tile);
+            for (i, sums) in tile.iter().take(offsets.len()).enumerate() {
+                let sums: &[f32] = pulp::bytemuck::cast_slice(sums);
+                let to = &mut self.sums[(block * M + i) * self.pitch..][self.channels.clone()];
+                to.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
+            }
+        }
+    }
+}
+
+/// `[channels][pixels]` to `[pixels][width]`; columns without a channel are left as they are.
+#[inline(always)]
+fn transpose(planes: &[f32], pixels: usize, width: usize, columns: &mut [f32]) {
+    for (channel, plane) in planes.chunks_exact(pixels).enumerate() {
+        for (to, from) in columns[channel..].iter_mut().step_by(width).zip(plane) {
+            *to = *from;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::depthwise::Depthwise;
+    use super::*;
+    use crate::window::Padding;
+
+    /// As the formula reads: every output, tap and channel, given to `at(output, weight, input)`.
+    fn each_product(c: &Convolution, mut at: impl FnMut(usize, usize, usize)) {
+        let (in_group, out_group) = (c.in_group(), c.out_group());
+        for image in 0..c.images {
+            for o in 0..c.out_channels {
+                for y in 0..c.rows.output {
+                    for x in 0..c.columns.output {
+                        for i in 0..in_group {
+                            for ky in c.rows.taps(y) {
+                                for kx in c.columns.taps(x) {
+                                    let channel = image * c.in_channels + o / out_group * in_group + i;
+                                    let (row, column) = (c.rows.position(y, ky), c.columns.position(x, kx));
+                                    at(
+                                        ((image * c.out_channels + o) * c.rows.output + y) * c.columns.output + x,
+                                        ((o * in_group + i) * c.rows.kernel + ky) * c.columns.kernel + kx,
+                                        (channel * c.rows.input + row) * c.columns.input + column,
+                                    );
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn numbers(count: usize, seed: u32) -> Vec<f32> {
+        (0..count as u32).map(|i| ((i.wrapping_mul(2_654_435_761) ^ seed) % 2_000) as f32 / 1_000.0 - 1.0).collect()
+    }
+
+    fn close(a: &[f32], b: &[f64]) -> Result<(), TestCaseError> {
+        let largest = b.iter().fold(1.0_f64, |most, b| most.max(b.abs()));
+        prop_assert_eq!(a.len(), b.len());
+        for (i, (&a, b)) in a.iter().zip(b).enumerate() {
+            prop_assert!((f64::from(a) - b).abs() <= 2e-6 * largest, "{}: {} instead of {}", i, a, b);
+        }
+        Ok(())
+    }
+
+    fn windows() -> impl Strategy<Value = Window> {
+        (1..20_usize, 1..6_usize, 1..4_usize, 1..3_usize, 0..4_usize, 0..4_usize).prop_filter_map(
+            "nothing fits",
+            |(input, kernel, stride, dilation, before, after)| {
+                Window::new(input, kernel, stride, dilation, Padding::Explicit { before, after })
+            },
+        )
+    }
+
+    fn convolutions() -> impl Strategy<Value = Convolution> {
+        let channels = (1..4_usize, 1..20_usize, prop_oneof![1..12_usize, 60..70_usize]);
+        (0..12_usize, channels, windows(), windows()).prop_map(|(images, (groups, i, o), rows, columns)| Convolution {
+            images,
+            in_channels: groups * i,
+            out_channels: groups * o,
+            groups,
+            rows,
+            columns,
+        })
+    }
+
+    fn holds(c: &Convolution) -> Result<(), TestCaseError> {
+        let (x, w) = (numbers(c.input_len(), 1), numbers(c.weights_len(), 2));
+        let (g, b) = (numbers(c.output_len(), 3), numbers(c.out_channels, 4));
+        let plane = c.out_plane();
+        let mut y: Vec<f64> = (0..g.len()).map(|i| f64::from(b[i / plane % c.out_channels])).collect();
+        let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; w.len()]);
+        each_product(c, |o, k, i| {
+            y[o] += f64::from(w[k]) * f64::from(x[i]);
+            dx[i] += f64::from(w[k]) * f64::from(g[o]);
+            dw[k] += f64::from(x[i]) * f64::from(g[o]);
+        });
+        let (mut fast_y, mut fast_dx, mut fast_dw) = (vec![9.0; g.len()], vec![9.0; x.len()], vec![9.0; w.len()]);
+        c.forward(&x, &w, &b, &mut fast_y);
+        c.backward_input(&g, &w, &mut fast_dx);
+        c.backward_weights(&x, &g, &mut fast_dw);
+        close(&fast_y, &y)?;
+        close(&fast_dx, &dx)?;
+        close(&fast_dw, &dw)?;
+        if c.groups == c.in_channels {
+            let (rows, columns) = (c.rows, c.columns);
+            let d = Depthwise { channels: c.groups, multiplier: c.out_group(), rows, columns };
+            d.forward(&x, &w, &b, &mut fast_y);
+            d.backward_input(&g, &w, &mut fast_dx);
+            d.backward_weights(&x, &g, &mut fast_dw);
+            close(&fast_y, &y)?;
+            close(&fast_dx, &dx)?;
+            close(&fast_dw, &dw)?;
+        }
+        let mut db = vec![9.0; c.out_channels];
+        c.backward_bias(&g, &mut db);
+        let sums = (0..c.out_channels)
+            .map(|o| g.chunks_exact(plane).skip(o).step_by(c.out_channels).flatten().map(|&g| f64::from(g)).sum());
+        close(&db, &sums.collect::<Vec<_>>())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn equals_the_formula(c in convolutions()) {
+            holds(&c)?;
+        }
+
+        #[test]
+        fn depthwise_equals_the_formula(c in convolutions()) {
+            let (groups, out_channels) = (c.out_channels, c.out_channels * (1 + c.in_channels % 2));
+            holds(&Convolution { groups, in_channels: groups, out_channels, ..c })?;
+        }
+    }
+
+    #[test]
+    fn real_sizes_equal_the_formula_on_any_number_of_threads() {
+        let window =
+            |input, stride| Window::new(input, 3, stride, 1, Padding::Explicit { before: 1, after: 1 }).unwrap();
+        for (channels, side, stride) in [((3, 16), 32, 1), ((64, 64), 8, 1), ((16, 32), 32, 2)] {
+            let (in_channels, out_channels) = channels;
+            let (rows, columns) = (window(side, stride), window(side, stride));
+            let c = Convolution { images: 9, in_channels, out_channels, groups: 1, rows, columns };
+            holds(&c).unwrap();
+            let (x, g) = (numbers(c.input_len(), 5), numbers(c.output_len(), 6));
+            let on = |threads| {
+                let mut dw = vec![0.0; c.weights_len()];
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| c.backward_weights(&x, &g, &mut dw));
+                dw
+            };
+            assert!(on(1) == on(2) && on(1) == on(7));
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The register tiles under convolution: a small block of outputs stays in registers while the reduction runs by.
+//!
+//! On AVX2 (16 registers of 8 numbers) a tile is 4 rows of 3 vectors: per step 3 loads, 4 broadcasts and 12 fused
+//! multiply-adds, two of which the machine starts in a cycle; so arithmetic, not loading, is the limit.
+
+use pulp::Simd;
+
+/// Adds `Σ_k rows[k][i] · columns[k][j]` to `sums[i][j]`.
+///
+/// `rows`: `[k][M]`; `columns`: `[k][N]`, N vectors.
+#[inline(always)]
+pub fn outer<S: Simd, const M: usize, const N: usize>(
+    simd: S,
+    rows: &[f32],
+    columns: &[f32],
+    sums: &mut [[S::f32s; N]; M],
+) {
+    let (rows, _) = rows.as_chunks::<M>();
+    let (columns, _) = S::as_simd_f32s(columns);
+    let (columns, _) = columns.as_chunks::<N>();
+    let mut tile = *sums;
+    for (row, column) in rows.iter().zip(columns) {
+        for (sums, &value) in tile.iter_mut().zip(row) {
+            let value = simd.splat_f32s(value);
+            for (sum, &column) in sums.iter_mut().zip(column) {
+                *sum = simd.mul_add_e_f32s(value, column, *sum);
+            }
+        }
+    }
+    *sums = tile;
+}
+
+/// Adds `Σ_{y, x} image[starts[i] + y · pitch + x] · columns[y · width + x][j]` to `sums[i][j]`.
+///
+/// This is [`outer`] whose rows are read where they lie in an image.
+#[inline(always)]
+pub fn outer_in_image<S: Simd, const M: usize, const N: usize>(
+    simd: S,
+    (image, pitch, width): (&[f32], usize, usize),
+    starts: &[usize; M],
+    columns: &[f32],
+    sums: &mut [[S::f32s; N]; M],
+) {
+    let (columns, _) = S::as_simd_f32s(columns);
+    let (columns, _) = columns.as_chunks::<N>();
+    let mut tile = *sums;
+    for (y, columns) in columns.chunks_exact(width).enumerate() {
+        // Rows of equal, known length, so that no read is checked twice.
+        let rows: [&[f32]; M] = std::array::from_fn(|i| &image[starts[i] + y * pitch..][..columns.len()]);
+        for (x, column) in columns.iter().enumerate() {
+            for (sums, row) in tile.iter_mut().zip(rows) {
+                let value = simd.splat_f32s(row[x]);
+                for (sum, &column) in sums.iter_mut().zip(column) {
+                    *sum = simd.mul_add_e_f32s(value, column, *sum);
+                }
+            }
+        }
+    }
+    *sums = tile;
+}
