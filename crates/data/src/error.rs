@@ -41,10 +41,10 @@ pub enum Error {
     #[error("{}: holds no array `{name}`; it holds: {}", path.display(), listed(present))]
     NoSuchArray { path: PathBuf, name: String, present: Vec<String> },
 
-    /// A small member that unpacks to very much.
+    /// A small file or member that unpacks to very much.
     #[error(
         "{place}: unpacks to more than {limit} bytes from {packed}; refused as a decompression bomb \
-         (if you trust it, unpack it and read the .npy)"
+         (if you trust it, unpack it and read what is inside)"
     )]
     Bomb { place: String, packed: u64, limit: u64 },
 

