@@ -88,12 +88,17 @@ pub enum Error {
     #[error("tensor `{tensor}`: elements of type {dtype} cannot be saved")]
     Dtype { tensor: String, dtype: String },
 
+    /// An optimiser whose state has no names.
+    #[error("the state of the optimiser cannot be saved: {0}")]
+    Optimizer(String),
+
     /// A curve cannot be drawn.
     #[error("the curve cannot be drawn: {0}")]
     Drawing(String),
 }
 
 fn other(earlier: &Option<PathBuf>) -> String {
-    let told = |file: &PathBuf| format!("; {} is from before it: remove the damaged one to go on there", file.display());
+    let told =
+        |file: &PathBuf| format!("; {} is from before it: remove the damaged one to go on there", file.display());
     earlier.as_ref().map(told).unwrap_or_default()
 }

@@ -162,7 +162,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_schedule_is_refused() {
-        for text in ["", "cosin", "cosine:1", "cosine:NaN", "step:0.5", "step:0.7,0.5:0.1", "step:0.5:0", "constant:1"] {
+        for text in ["", "cosin", "cosine:1", "cosine:NaN", "step:0.5", "step:0.7,0.5:0.1", "step:0.5:0", "constant:1"]
+        {
             assert!(text.parse::<Schedule>().is_err(), "{text}");
         }
     }
