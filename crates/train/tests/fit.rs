@@ -318,7 +318,8 @@ proptest! {
             // Padding of the header.
             Ok(tensors) => {
                 let whole = recipe().run(&Circle, Mlp::new(8), &data(77), None, &mut ()).unwrap();
-                prop_assert_eq!(bits(&tensors), bits(&weights::of(&whole.last)));
+                let whole = weights::of(&whole.last);
+                prop_assert_eq!(bits(&tensors), bits(&whole));
             }
         }
     }

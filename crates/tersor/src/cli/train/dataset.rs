@@ -99,7 +99,8 @@ fn beside_labels(pictures: &Path) -> anyhow::Result<Examples> {
 fn listed(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let unreadable = || format!("{}: cannot be read", folder.display());
     let entries = std::fs::read_dir(folder).with_context(unreadable)?;
-    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>().with_context(unreadable)?;
+    let mut files =
+        entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>().with_context(unreadable)?;
     files.sort();
     Ok(files)
 }
