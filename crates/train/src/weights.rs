@@ -164,7 +164,7 @@ impl Putter {
         let name = self.path.join(".");
         match self.tensors.remove(&name) {
             Some(data) if data.dtype() == dtype && data.shape() == shape => {
-                return Some(Tensor::from_data(data, (device, dtype)));
+                Some(Tensor::from_data(data, (device, dtype)))
             }
             found => {
                 let found = found.map_or("absent".into(), |data| told(&data));
