@@ -31,6 +31,7 @@
 //! | [`network`] | a network as a value: graph, shapes, cost, TFLite in and out, reference execution | always |
 //! | `graph` | room: graphs with fewer arcs and fewer bits | `graph` |
 //! | `tiny` | room: networks in a microcontroller's memory | `tiny` |
+//! | `train` | what every training run shares, on Burn: loop, checkpoints, kernels | `train` |
 //!
 //! This crate is the facade and the command line (`src/main.rs`, `src/cli/`). It holds no algorithm.
 
@@ -41,6 +42,8 @@ pub use tersor_kernels as kernels;
 pub use tersor_network as network;
 #[cfg(feature = "tiny")]
 pub use tersor_tiny as tiny;
+#[cfg(feature = "train")]
+pub use tersor_train as train;
 
 use data::tour::Stop;
 

@@ -23,6 +23,8 @@ mod show;
 #[cfg(feature = "tiny")]
 mod tiny;
 mod tour;
+#[cfg(feature = "train")]
+mod train;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -49,6 +51,9 @@ enum Verb {
     #[cfg(feature = "tiny")]
     #[command(subcommand)]
     Tiny(tiny::Tiny),
+    #[cfg(feature = "train")]
+    #[command(subcommand)]
+    Train(train::Train),
     /// Print the completion script of a shell
     Completions {
         /// The shell to complete for
@@ -76,6 +81,8 @@ impl Verb {
             Self::Graph(graph) => graph.run(),
             #[cfg(feature = "tiny")]
             Self::Tiny(tiny) => tiny.run(),
+            #[cfg(feature = "train")]
+            Self::Train(train) => train.run(),
             Self::Completions { shell } => completions(shell),
         }
     }

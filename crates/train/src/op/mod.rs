@@ -34,6 +34,11 @@ pub fn activation<const D: usize>(kind: Activation, x: Tensor<D>) -> Tensor<D> {
     }
 }
 
+/// max(x, 0).
+pub fn relu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    activation(Activation::Relu, x)
+}
+
 impl Operation<1> for Activation {
     type Kept = Array;
 
