@@ -30,7 +30,6 @@ pub fn outer<S: Simd, const M: usize, const N: usize>(
 /// Adds `row[i] · column[j]` to `tile[i][j]`. Plain loops over fixed numbers, which the compiler unrolls wherever it stands;
 /// iterators in the innermost loop it may leave as calls.
 #[inline(always)]
-#[expect(clippy::needless_range_loop, reason = "see above")]
 fn add_product<S: Simd, const M: usize, const N: usize>(
     simd: S,
     row: &[f32; M],
