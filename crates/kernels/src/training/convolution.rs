@@ -9,7 +9,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::padded::Padded;
-use super::tile::{outer, outer_in_image};
+use super::tile::{outer, outer_in_image, outer_of_image};
 use crate::window::Window;
 
 /// Rows of a register tile.
@@ -376,13 +376,17 @@ impl WithSimd for OfImage<'_> {
                     sums.fill(bias.get(channel).copied().unwrap_or(0.0));
                 }
                 for (part, offsets) in pass.offsets.chunks(DEPTH).enumerate() {
-                    gather(&scratch.image, offsets, &runs[..used], panel_width, &mut scratch.panel);
-                    let panel = &scratch.panel[..offsets.len() * panel_width];
+                    let source = if pass.columns.is_multiple_of(lanes) {
+                        Source::Image(&scratch.image, offsets, pass.starts(pixel, lanes))
+                    } else {
+                        gather(&scratch.image, offsets, &runs[..used], panel_width, &mut scratch.panel);
+                        Source::Panel(&scratch.panel[..offsets.len() * panel_width])
+                    };
                     for (block, sums) in sums.chunks_exact_mut(ROWS * panel_width).enumerate() {
                         let weights = &weights[(block * reduction + part * DEPTH) * ROWS..][..offsets.len() * ROWS];
                         match vectors {
-                            1 => add_tile::<S, 1>(simd, weights, panel, sums),
-                            _ => add_tile::<S, VECTORS>(simd, weights, panel, sums),
+                            1 => add_tile::<S, 1>(simd, weights, source, sums),
+                            _ => add_tile::<S, VECTORS>(simd, weights, source, sums),
                         }
                     }
                 }
@@ -396,12 +400,41 @@ impl WithSimd for OfImage<'_> {
     }
 }
 
+/// Where a tile reads its columns.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    /// In the padded image, at these offsets from these starts: no vector goes across the end of a row.
+    Image(&'a [f32], &'a [usize], [usize; VECTORS]),
+    /// In a panel that was gathered.
+    Panel(&'a [f32]),
+}
+
 #[inline(always)]
-fn add_tile<S: Simd, const N: usize>(simd: S, weights: &[f32], panel: &[f32], sums: &mut [f32]) {
+fn add_tile<S: Simd, const N: usize>(simd: S, weights: &[f32], source: Source<'_>, sums: &mut [f32]) {
     let (sums, _) = S::as_mut_simd_f32s(sums);
     let (rows, _) = sums.as_chunks_mut::<N>();
     let Ok(tile) = <&mut [[S::f32s; N]; ROWS]>::try_from(rows) else { unreachable!("a block of sums is a tile") };
-    outer(simd, weights, panel, tile);
+    match source {
+        Source::Image(image, offsets, starts) => {
+            let mut of_tile = [0; N];
+            of_tile.copy_from_slice(&starts[..N]);
+            outer_of_image(simd, weights, image, (offsets, of_tile), tile);
+        }
+        Source::Panel(panel) => outer(simd, weights, panel, tile),
+    }
+}
+
+impl Pass {
+    /// Where the vectors of the panel from `pixel` on lie in the padded image, for a tap at 0.
+    #[inline(always)]
+    fn starts(&self, pixel: usize, lanes: usize) -> [usize; VECTORS] {
+        let mut starts = [0; VECTORS];
+        for (vector, start) in starts.iter_mut().enumerate() {
+            let pixel = (pixel + vector * lanes).min(self.rows * self.columns - lanes);
+            *start = pixel / self.columns * self.step + pixel % self.columns;
+        }
+        starts
+    }
 }
 
 /// The rows of outputs that `count` pixels from `pixel` on lie in; a panel has at most 48 pixels.
@@ -519,13 +552,19 @@ impl Tile<'_> {
     fn add<S: Simd, const M: usize, const N: usize>(self, simd: S) {
         for (block, offsets) in self.offsets.chunks(M).enumerate() {
             // A short last block computes its last row again, and forgets it.
-            let starts: [usize; M] = std::array::from_fn(|i| offsets[i.min(offsets.len() - 1)]);
+            let mut starts = [0; M];
+            for i in 0..M {
+                starts[i] = offsets[i.min(offsets.len() - 1)];
+            }
             let mut tile = [[simd.splat_f32s(0.0); N]; M];
             outer_in_image(simd, self.image, &starts, self.columns, &mut tile);
             for (i, sums) in tile.iter().take(offsets.len()).enumerate() {
                 let sums: &[f32] = pulp::bytemuck::cast_slice(sums);
                 let to = &mut self.sums[(block * M + i) * self.pitch..][self.channels.clone()];
-                to.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
+                let sums = &sums[..to.len()];
+                for n in 0..to.len() {
+                    to[n] += sums[n];
+                }
             }
         }
     }

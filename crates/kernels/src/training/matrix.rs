@@ -1,6 +1,14 @@
 //! Products of matrices, on the crate `gemm`.
 
 use gemm::Parallelism;
+use rayon::prelude::*;
+
+use super::function::vectors;
+
+/// Rows that one task takes.
+const ROWS: usize = 64;
+/// Into how many parts rows are cut that are summed apart. Fixed, so that no sum depends on threads.
+const PARTS: usize = 16;
 
 /// Whether a product takes all threads of the pool, or only its own: products inside a parallel loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,11 +126,17 @@ pub fn product((m, k, n): (usize, usize, usize), a: View<'_>, b: View<'_>, scale
 /// y = x w + b for rows x: `x` `[rows, inputs]`, `weights` `[inputs, outputs]`, `bias` `[outputs]` or empty.
 pub fn linear(x: &[f32], weights: &[f32], bias: &[f32], (inputs, outputs): (usize, usize), y: &mut [f32]) {
     let rows = y.len() / outputs.max(1);
-    if !bias.is_empty() {
-        y.chunks_exact_mut(outputs).for_each(|y| y.copy_from_slice(bias));
-    }
-    let out = Out { data: y, start: 0, row: outputs, add: !bias.is_empty() };
+    let out = Out::rows(y, outputs);
     product((rows, inputs, outputs), View::rows(x, inputs), View::rows(weights, outputs), 1.0, out, Threads::All);
+    if !bias.is_empty() {
+        y.par_chunks_mut(ROWS * outputs).for_each(|rows| {
+            for row in rows.chunks_exact_mut(outputs) {
+                for (y, bias) in row.iter_mut().zip(bias) {
+                    *y += bias;
+                }
+            }
+        });
+    }
 }
 
 /// ∂L/∂x of [`linear`]: ∂L/∂y wᵀ.
@@ -141,9 +155,30 @@ pub fn linear_backward_weights(x: &[f32], gradient: &[f32], (inputs, outputs): (
 
 /// Σ over rows: ∂L/∂b of [`linear`].
 pub fn sum_of_rows(rows: &[f32], sums: &mut [f32]) {
+    let width = sums.len().max(1);
+    let part = (rows.len() / width).div_ceil(PARTS).max(1) * width;
+    let of_part = |rows: &[f32]| {
+        let mut sums = vec![0.0; width];
+        vectors(
+            #[inline(always)]
+            || {
+                for row in rows.chunks_exact(width) {
+                    add(&mut sums, row);
+                }
+            },
+        );
+        sums
+    };
+    let parts: Vec<_> = rows.par_chunks(part).map(of_part).collect();
     sums.fill(0.0);
-    for row in rows.chunks_exact(sums.len().max(1)) {
-        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+    parts.iter().for_each(|part| add(sums, part));
+}
+
+#[inline(always)]
+fn add(sums: &mut [f32], row: &[f32]) {
+    let row = &row[..sums.len()];
+    for i in 0..sums.len() {
+        sums[i] += row[i];
     }
 }
 

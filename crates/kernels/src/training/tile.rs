@@ -27,6 +27,31 @@ pub fn outer<S: Simd, const M: usize, const N: usize>(
     *sums = tile;
 }
 
+/// Adds `Σ_k rows[k][i] · image[starts[j] + offsets[k] ..]` to `sums[i][j]`: [`outer`] whose columns are vectors that lie
+/// in an image.
+#[inline(always)]
+pub fn outer_of_image<S: Simd, const M: usize, const N: usize>(
+    simd: S,
+    rows: &[f32],
+    image: &[f32],
+    (offsets, starts): (&[usize], [usize; N]),
+    sums: &mut [[S::f32s; N]; M],
+) {
+    let (rows, _) = rows.as_chunks::<M>();
+    let places = starts.map(|start| &image[start..]);
+    let steps = rows.len().min(offsets.len());
+    let (rows, offsets) = (&rows[..steps], &offsets[..steps]);
+    let mut tile = *sums;
+    for k in 0..steps {
+        let mut column = [simd.splat_f32s(0.0); N];
+        for j in 0..N {
+            column[j] = S::as_simd_f32s(&places[j][offsets[k]..][..S::F32_LANES]).0[0];
+        }
+        add_product(simd, &rows[k], &column, &mut tile);
+    }
+    *sums = tile;
+}
+
 /// Adds `row[i] · column[j]` to `tile[i][j]`. Plain loops over fixed numbers, which the compiler unrolls wherever it stands;
 /// iterators in the innermost loop it may leave as calls.
 #[inline(always)]
@@ -60,13 +85,17 @@ pub fn outer_in_image<S: Simd, const M: usize, const N: usize>(
     let mut tile = *sums;
     for (y, columns) in columns.chunks_exact(width).enumerate() {
         // Rows of equal, known length, so that no read is checked twice.
-        let rows: [&[f32]; M] = std::array::from_fn(|i| &image[starts[i] + y * pitch..][..columns.len()]);
+        let mut rows = [&image[..0]; M];
+        for i in 0..M {
+            rows[i] = &image[starts[i] + y * pitch..][..columns.len()];
+        }
         for x in 0..columns.len() {
-            let mut values = [0.0; M];
             for i in 0..M {
-                values[i] = rows[i][x];
+                let value = simd.splat_f32s(rows[i][x]);
+                for j in 0..N {
+                    tile[i][j] = simd.mul_add_e_f32s(value, columns[x][j], tile[i][j]);
+                }
             }
-            add_product(simd, &values, &columns[x], &mut tile);
         }
     }
     *sums = tile;

@@ -380,7 +380,7 @@ struct Watch<'a> {
 impl Observer for Watch<'_> {
     fn step(&mut self, step: &Step) {
         self.bar.inc(1);
-        if step.step % 16 == 0 {
+        if step.step.is_multiple_of(16) {
             self.bar.set_message(format!("epoch {}, loss {:.4}", step.epoch + 1, step.score.loss));
         }
     }
