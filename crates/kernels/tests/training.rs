@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use tersor_kernels::training::activation::Activation;
 use tersor_kernels::training::attention::Attention;
 use tersor_kernels::training::lstm::{Lstm, Weights};
-use tersor_kernels::training::norm::{self, Channels};
+use tersor_kernels::training::norm::{self, Channels, GroupNorm};
 use tersor_kernels::training::pool::Pool;
 use tersor_kernels::training::softmax;
 use tersor_kernels::window::{Padding, Window};
@@ -83,11 +83,11 @@ proptest! {
                 Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
                 Activation::Tanh => x.tanh(),
             };
-            let forward = |x: &[f32]| { let mut y = vec![0.0; x.len()]; activation.forward(x, &mut y); y };
+            let forward = |x: &[f32]| { let mut y = x.to_vec(); activation.forward(&mut y); y };
             let y = forward(&x);
             close(&y, &x.iter().map(|&x| exact(f64::from(x))).collect::<Vec<_>>(), 1e-6)?;
-            let mut d = vec![0.0; count];
-            activation.backward(if activation.keeps_output() { &y } else { &x }, &r, &mut d);
+            let mut d = r.clone();
+            activation.backward(if activation.keeps_output() { &y } else { &x }, &mut d);
             // Number by number, in f64, away from the corner of ReLU.
             for ((&x, &d), &r) in x.iter().zip(&d).zip(&r).filter(|((x, _), _)| x.abs() > 1e-3) {
                 let slope = (exact(f64::from(x) + 1e-5) - exact(f64::from(x) - 1e-5)) / 2e-5 * f64::from(r);
@@ -143,29 +143,43 @@ proptest! {
                 normal * f64::from(gamma[channel(i)]) + f64::from(beta[channel(i)])
             }).collect()
         };
-        let (mut y, mut d) = (vec![0.0; count], vec![0.0; count]);
         // Group norm.
-        let forward = |x: &[f32], gamma: &[f32], beta: &[f32]| {
-            let mut y = vec![0.0; count];
-            let at = norm::group_norm(x, of, groups, (gamma, beta), epsilon, &mut y);
+        let alone = GroupNorm { of, groups, epsilon, relu: false };
+        let forward = |norm: GroupNorm, x: &[f32], gamma: &[f32], beta: &[f32], passed: &[f32]| {
+            let mut y = x.to_vec();
+            let at = norm.forward(&mut y, (gamma, beta), passed);
             (y, at)
         };
-        let at = norm::group_norm(&x, of, groups, (&gamma, &beta), epsilon, &mut y);
+        let (y, at) = forward(alone, &x, &gamma, &beta, &[]);
         close(&y, &exact(&|i| i / (per_group * plane), &|i| i / plane % channels), 1e-5)?;
-        let (dg, db) = norm::group_norm_backward(&x, of, groups, &gamma, &at, &r, &mut d);
-        is_slope(&x, &d, |x| inner(&forward(x, &gamma, &beta).0, &r))?;
-        is_slope(&gamma, &dg, |gamma| inner(&forward(&x, gamma, &beta).0, &r))?;
-        is_slope(&beta, &db, |beta| inner(&forward(&x, &gamma, beta).0, &r))?;
+        let mut d = r.clone();
+        let (dg, db) = alone.backward(&x, &gamma, &at, &[], &mut d, &mut []);
+        is_slope(&x, &d, |x| inner(&forward(alone, x, &gamma, &beta, &[]).0, &r))?;
+        is_slope(&gamma, &dg, |gamma| inner(&forward(alone, &x, gamma, &beta, &[]).0, &r))?;
+        is_slope(&beta, &db, |beta| inner(&forward(alone, &x, &gamma, beta, &[]).0, &r))?;
+        // What comes after it: the same as apart.
+        let whole = GroupNorm { relu: true, ..alone };
+        let passed = numbers(count, seed + 4, 1.0);
+        let (mut by_hand, mut masked) = (y, r.clone());
+        by_hand.iter_mut().zip(&passed).for_each(|(y, passed)| *y = (*y + passed).max(0.0));
+        let (y, at) = forward(whole, &x, &gamma, &beta, &passed);
+        prop_assert_eq!(&y, &by_hand);
+        masked.iter_mut().zip(&y).for_each(|(g, &y)| *g = if y > 0.0 { *g } else { 0.0 });
+        let (mut d, mut of_passed, mut expected) = (r.clone(), vec![9.0; count], masked.clone());
+        let of_affine = whole.backward(&x, &gamma, &at, &y, &mut d, &mut of_passed);
+        prop_assert_eq!(of_affine, alone.backward(&x, &gamma, &at, &[], &mut expected, &mut []));
+        prop_assert_eq!((d, of_passed), (expected, masked));
         // Batch norm.
         let forward = |x: &[f32], gamma: &[f32], beta: &[f32]| {
-            let mut y = vec![0.0; count];
+            let mut y = x.to_vec();
             let (at, _) = norm::batch_moments(x, of, epsilon);
-            norm::batch_norm(x, of, &at, (gamma, beta), &mut y);
+            norm::batch_norm(&mut y, of, &at, (gamma, beta));
             (y, at)
         };
         let (y, at) = forward(&x, &gamma, &beta);
         close(&y, &exact(&|i| i / plane % channels, &|i| i / plane % channels), 1e-5)?;
-        let (dg, db) = norm::batch_norm_backward(&x, of, &at, &gamma, &r, &mut d);
+        let mut d = r.clone();
+        let (dg, db) = norm::batch_norm_backward(&x, of, &at, &gamma, &mut d);
         is_slope(&x, &d, |x| inner(&forward(x, &gamma, &beta).0, &r))?;
         is_slope(&gamma, &dg, |gamma| inner(&forward(&x, gamma, &beta).0, &r))?;
         is_slope(&beta, &db, |beta| inner(&forward(&x, &gamma, beta).0, &r))?;
@@ -178,7 +192,8 @@ proptest! {
                 (y, at)
             };
             let (_, at) = forward(&x, &gamma, &beta);
-            let (dg, db) = norm::layer_norm_backward(&x, &gamma, &at, &r, &mut d);
+            let mut d = r.clone();
+            let (dg, db) = norm::layer_norm_backward(&x, &gamma, &at, &mut d);
             is_slope(&x, &d, |x| inner(&forward(x, &gamma, &beta).0, &r))?;
             is_slope(&gamma, &dg, |gamma| inner(&forward(&x, gamma, &beta).0, &r))?;
             is_slope(&beta, &db, |beta| inner(&forward(&x, &gamma, beta).0, &r))?;

@@ -55,5 +55,7 @@ pub fn stops() -> Vec<Box<dyn Stop>> {
     stops.extend(tiny::tour::stops());
     #[cfg(feature = "graph")]
     stops.extend(graph::tour::stops());
+    #[cfg(feature = "train")]
+    stops.extend(train::tour::stops());
     stops
 }

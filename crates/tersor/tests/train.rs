@@ -18,6 +18,7 @@ fn main() {
     Trials::new()
         .test("bad_usage_exits_with_2", bad_usage)
         .test("what_cannot_be_read_or_written_is_named_before_work", broken)
+        .test("bench_times_steps_and_says_which_peer_is_missing", bench)
         .needs(&DIGITS)
         .test("digits_are_learned_and_all_files_written", digits)
         .test("a_killed_run_resumes_to_the_same_bytes", killed)
@@ -74,6 +75,22 @@ fn broken() -> Result {
     let out = folder.at("none/weights.safetensors");
     let said = refused(1, command(&["lenet5", "--data"], &[&data, "-o".as_ref(), &out]))?;
     assert!(said.contains("there is no folder"), "{said}");
+    Ok(())
+}
+
+fn bench() -> Result {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tersor"));
+    command.args(["train", "bench", "--probe", "cnn", "--rounds", "1", "--milliseconds", "1", "--threads", "1"]);
+    command.args(["--python", "/no/such/python", "--json"]);
+    let told: Value = serde_json::from_str(&done(&command.output()?)?)?;
+    assert!(told["missing"].as_str().is_some_and(|why| why.contains("/no/such/python")), "{told}");
+    let rows = told["rows"].as_array().ok_or("no rows")?;
+    assert_eq!(rows.iter().map(|row| &row["mode"]).collect::<Vec<_>>(), ["train", "infer"]);
+    for row in rows {
+        let time = |name: &str| row[name].as_f64().unwrap_or(f64::NAN);
+        assert!((time("to_burn") - time("seconds") / time("burn_seconds")).abs() < 1e-9, "{row}");
+        assert!(row["pytorch_seconds"].is_null() && row["to_pytorch"].is_null(), "{row}");
+    }
     Ok(())
 }
 

@@ -4,13 +4,12 @@
 //! Peers are servers that answer a request for a short round with one line of JSON (`bench/peers/tiny.py`,
 //! `bench/peers/tiny-rust`). A peer that is not there is named with the reason.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use tersor_data::{Array, ElementType, Elements, npy};
+use tersor_data::{Array, ElementType, Elements, npy, peer};
 use tersor_kernels::int8::fast::{Isa, peak};
 use tersor_network::fast::{Fast, Preparation};
 use tersor_network::{Network, TensorId, cost};
@@ -108,9 +107,7 @@ pub struct Measured {
 
 /// A program that serves peers.
 pub struct Server {
-    child: Child,
-    requests: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    program: peer::Server,
     /// Who answers.
     pub peers: Vec<Peer>,
     /// Who does not.
@@ -139,7 +136,6 @@ struct Answer {
     seconds: f64,
     #[serde(default)]
     crc32: Vec<String>,
-    error: Option<String>,
 }
 
 impl Server {
@@ -147,39 +143,14 @@ impl Server {
     ///
     /// # Errors
     /// One line for people.
-    pub fn start(mut command: Command) -> Result<Self, String> {
-        let program = command.get_program().to_string_lossy().into_owned();
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-        let mut child = child.map_err(|e| format!("{program}: {e}"))?;
-        let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(format!("{program}: has no pipes"));
-        };
-        let mut answers = BufReader::new(answers);
-        let mut line = String::new();
-        answers.read_line(&mut line).map_err(|e| format!("{program}: {e}"))?;
-        let hello: Hello = serde_json::from_str(&line).map_err(|_| format!("{program}: does not answer as a peer"))?;
-        Ok(Self { child, requests, answers, peers: hello.peers, missing: hello.missing })
+    pub fn start(command: Command) -> Result<Self, String> {
+        let (program, Hello { peers, missing }) = peer::Server::start(command)?;
+        Ok(Self { program, peers, missing })
     }
 
     fn ask(&mut self, request: &Request) -> Result<Answer, String> {
-        let mut line = serde_json::to_string(request).map_err(|e| e.to_string())?;
-        line.push('\n');
-        self.requests.write_all(line.as_bytes()).map_err(|e| e.to_string())?;
-        line.clear();
-        self.answers.read_line(&mut line).map_err(|e| e.to_string())?;
-        let answer: Answer = serde_json::from_str(&line).map_err(|_| "it stopped".to_string())?;
-        match answer.error {
-            Some(why) => Err(why),
-            None if answer.calls == 0 => Err("it counted no calls".into()),
-            None => Ok(answer),
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let answer: Answer = self.program.ask(request)?;
+        if answer.calls == 0 { Err("it counted no calls".into()) } else { Ok(answer) }
     }
 }
 

@@ -43,13 +43,16 @@
 //! | `log.rs`, `curve.rs` | an epoch as a line of JSON; a run as CSV and SVG |
 //! | `loader.rs`, `augment.rs` | seeded batches, made ahead on other threads |
 //! | `op/` | our kernels as differentiable functions of Burn's tensors; steps of SGD and Adam as its optimisers |
-//! | `nn.rs` | Burn's modules, run by our kernels |
+//! | `nn.rs` | Burn's modules, run by our kernels or its own |
 //! | `probe.rs` | four networks by which training is measured |
+//! | `bench.rs` | their steps by our kernels, Burn's and PyTorch's |
 //! | `dual.rs` | gradients of functions of gradients |
 //! | `model/` | LeNet-5, ResNet-20, and the task of classification |
+//! | `tour.rs` | the stop on the tour: digits learned in a few seconds |
 //! | `error.rs` | [`Error`], one for the crate |
 
 pub mod augment;
+pub mod bench;
 pub mod checkpoint;
 pub mod curve;
 pub mod dual;
@@ -66,6 +69,7 @@ pub mod optimizer;
 pub mod probe;
 pub mod schedule;
 pub mod stop;
+pub mod tour;
 pub mod weights;
 
 pub use burn;

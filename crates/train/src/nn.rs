@@ -1,14 +1,102 @@
 //! Burn's modules, run by our kernels: `layer.fast(x)` gives what `layer.forward(x)` gives.
 //!
 //! Models keep Burn's modules, and so their initialisers, records and devices; only the call differs. Burn's `LayerNorm`
-//! keeps its ε to itself, so there [`op::layer_norm`] stands for it.
+//! keeps its ε to itself, so there [`op::layer_norm`] stands for it. [`By`] chooses between the two, to compare them.
 
 use burn::nn::conv::Conv2d;
+use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::pool::MaxPool2d;
-use burn::nn::{GroupNorm, Linear, PaddingConfig2d};
-use burn::tensor::Tensor;
+use burn::nn::{GroupNorm, LayerNorm, Linear, PaddingConfig2d};
+use burn::tensor::{Int, Tensor, activation};
+use tersor_kernels::training::activation::Activation;
 
 use crate::op::{self, Look};
+
+/// Whose operations run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum By {
+    /// Ours.
+    #[default]
+    Us,
+    /// Burn's own.
+    Burn,
+}
+
+impl By {
+    /// A convolution.
+    pub fn conv(self, layer: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+        if self == Self::Us { layer.fast(x) } else { layer.forward(x) }
+    }
+
+    /// The largest of each window.
+    pub fn pool(self, layer: &MaxPool2d, x: Tensor<4>) -> Tensor<4> {
+        if self == Self::Us { layer.fast(x) } else { layer.forward(x) }
+    }
+
+    /// The mean of each channel: `[images, channels]`.
+    pub fn mean(self, x: Tensor<4>) -> Tensor<2> {
+        let [images, channels, height, width] = x.dims();
+        match self {
+            Self::Us => op::mean_pool(x, [height, width], Look::default()).reshape([images, channels]),
+            Self::Burn => x.reshape([images, channels, height * width]).mean_dim(2).reshape([images, channels]),
+        }
+    }
+
+    /// Group norm.
+    pub fn norm(self, layer: &GroupNorm, x: Tensor<4>) -> Tensor<4> {
+        if self == Self::Us { layer.fast(x) } else { layer.forward(x) }
+    }
+
+    /// max(group norm + `passed`, 0).
+    pub fn norm_relu(self, layer: &GroupNorm, x: Tensor<4>, passed: Option<Tensor<4>>) -> Tensor<4> {
+        match (&layer.gamma, &layer.beta) {
+            (Some(gamma), Some(beta)) if self == Self::Us => {
+                op::group_norm_relu(x, layer.num_groups, gamma.val(), beta.val(), layer.epsilon as f32, passed)
+            }
+            _ => {
+                let y = self.norm(layer, x);
+                self.relu(match passed {
+                    Some(passed) => y + passed,
+                    None => y,
+                })
+            }
+        }
+    }
+
+    /// A linear layer.
+    pub fn linear<const D: usize>(self, layer: &Linear, x: Tensor<D>) -> Tensor<D> {
+        if self == Self::Us { layer.fast(x) } else { layer.forward(x) }
+    }
+
+    /// `max(x, 0)`.
+    pub fn relu<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        if self == Self::Us { op::relu(x) } else { activation::relu(x) }
+    }
+
+    /// Gaussian error linear units.
+    pub fn gelu<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        if self == Self::Us { op::activation(Activation::Gelu, x) } else { activation::gelu(x) }
+    }
+
+    /// Layer norm with the usual ε of 1e-5.
+    pub fn layer_norm(self, layer: &LayerNorm, x: Tensor<3>) -> Tensor<3> {
+        match &layer.beta {
+            Some(beta) if self == Self::Us => op::layer_norm(x, layer.gamma.val(), beta.val(), 1e-5),
+            _ => layer.forward(x),
+        }
+    }
+
+    /// The mean cross entropy of logits.
+    pub fn cross_entropy(self, logits: Tensor<2>, labels: &[u32]) -> Tensor<1> {
+        if self == Self::Us {
+            return op::cross_entropy(logits, labels);
+        }
+        let device = logits.device();
+        let labels: Vec<i32> = labels.iter().map(|&label| label as i32).collect();
+        let labels = Tensor::<1, Int>::from_data(labels.as_slice(), &device);
+        CrossEntropyLossConfig::new().init(&device).forward(logits, labels)
+    }
+}
 
 /// A module that our kernels run.
 pub trait Fast<X> {

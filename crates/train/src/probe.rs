@@ -12,55 +12,16 @@ use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{
-    Embedding, EmbeddingConfig, GroupNorm, GroupNormConfig, Initializer, LayerNorm, LayerNormConfig, Linear,
-    LinearConfig, PaddingConfig2d,
+    Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d,
 };
 use burn::tensor::{Bool, Device, Int, Tensor, activation};
-use tersor_kernels::training::activation::Activation;
 
-use crate::nn::Fast;
-use crate::op::{self, Look};
+use crate::model::{Classifier, ResNet20};
+use crate::nn::By;
+use crate::op;
 
 /// Characters that the sequence probes know.
 pub const VOCABULARY: usize = 65;
-
-/// Whose operations run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
-    /// Ours.
-    Us,
-    /// Burn's own.
-    Burn,
-}
-
-impl By {
-    fn conv(self, layer: &Conv2d, x: Tensor<4>) -> Tensor<4> {
-        if self == Self::Us { layer.fast(x) } else { layer.forward(x) }
-    }
-
-    fn pool(self, layer: &MaxPool2d, x: Tensor<4>) -> Tensor<4> {
-        if self == Self::Us { layer.fast(x) } else { layer.forward(x) }
-    }
-
-    fn norm(self, layer: &GroupNorm, x: Tensor<4>) -> Tensor<4> {
-        if self == Self::Us { layer.fast(x) } else { layer.forward(x) }
-    }
-
-    fn linear<const D: usize>(self, layer: &Linear, x: Tensor<D>) -> Tensor<D> {
-        if self == Self::Us { layer.fast(x) } else { layer.forward(x) }
-    }
-
-    fn relu<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
-        if self == Self::Us { op::activation(Activation::Relu, x) } else { activation::relu(x) }
-    }
-
-    fn layer_norm(self, layer: &LayerNorm, x: Tensor<3>) -> Tensor<3> {
-        match &layer.beta {
-            Some(beta) if self == Self::Us => op::layer_norm(x, layer.gamma.val(), beta.val(), 1e-5),
-            _ => layer.forward(x),
-        }
-    }
-}
 
 /// A network that is measured.
 pub trait Probe: Module {
@@ -69,15 +30,6 @@ pub trait Probe: Module {
 
     /// Scores `[rows, classes]`.
     fn scores(&self, input: Self::Input, by: By) -> Tensor<2>;
-}
-
-fn conv(channels: [usize; 2], kernel: usize, stride: usize, bias: bool, device: &Device) -> Conv2d {
-    let pad = kernel / 2;
-    Conv2dConfig::new(channels, [kernel; 2])
-        .with_stride([stride; 2])
-        .with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad))
-        .with_bias(bias)
-        .init(device)
 }
 
 /// The small CNN: 545,098 parameters.
@@ -92,8 +44,10 @@ pub struct Cnn {
 impl Cnn {
     /// With random weights.
     pub fn new(device: &Device) -> Self {
+        let same = PaddingConfig2d::Explicit(1, 1, 1, 1);
+        let conv = |channels| Conv2dConfig::new(channels, [3, 3]).with_padding(same.clone()).init(device);
         Self {
-            convs: vec![conv([3, 32], 3, 1, true, device), conv([32, 64], 3, 1, true, device)],
+            convs: vec![conv([3, 32]), conv([32, 64])],
             pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
             hidden: LinearConfig::new(4096, 128).init(device),
             scores: LinearConfig::new(128, 10).init(device),
@@ -111,64 +65,11 @@ impl Probe for Cnn {
     }
 }
 
-/// Two convolutions and what passes by them.
-#[derive(Module, Debug)]
-pub struct Block {
-    convs: Vec<Conv2d>,
-    norms: Vec<GroupNorm>,
-    shortcut: Option<Conv2d>,
-    shortcut_norm: Option<GroupNorm>,
-}
-
-/// ResNet-20 with group norm of 8 groups: 272,474 parameters.
-#[derive(Module, Debug)]
-pub struct ResNet20 {
-    first: Conv2d,
-    norm: GroupNorm,
-    blocks: Vec<Block>,
-    scores: Linear,
-}
-
-impl ResNet20 {
-    /// With random weights, for `classes` classes.
-    pub fn new(classes: usize, device: &Device) -> Self {
-        let norm = |width| GroupNormConfig::new(8, width).init(device);
-        let block = |(from, to, stride): (usize, usize, usize)| Block {
-            convs: vec![conv([from, to], 3, stride, false, device), conv([to, to], 3, 1, false, device)],
-            norms: vec![norm(to), norm(to)],
-            shortcut: (from != to).then(|| conv([from, to], 1, stride, false, device)),
-            shortcut_norm: (from != to).then(|| norm(to)),
-        };
-        let stages = [(16, 16, 1), (16, 32, 2), (32, 64, 2)];
-        let blocks = stages.into_iter().flat_map(|(from, to, stride)| [(from, to, stride), (to, to, 1), (to, to, 1)]);
-        Self {
-            first: conv([3, 16], 3, 1, false, device),
-            norm: norm(16),
-            blocks: blocks.map(block).collect(),
-            scores: LinearConfig::new(64, classes).init(device),
-        }
-    }
-}
-
 impl Probe for ResNet20 {
     type Input = Tensor<4>;
 
     fn scores(&self, x: Tensor<4>, by: By) -> Tensor<2> {
-        let x = by.relu(by.norm(&self.norm, by.conv(&self.first, x)));
-        let x = self.blocks.iter().fold(x, |x, block| {
-            let passed = match (&block.shortcut, &block.shortcut_norm) {
-                (Some(conv), Some(norm)) => by.norm(norm, by.conv(conv, x.clone())),
-                _ => x.clone(),
-            };
-            let y = by.relu(by.norm(&block.norms[0], by.conv(&block.convs[0], x)));
-            by.relu(by.norm(&block.norms[1], by.conv(&block.convs[1], y)) + passed)
-        });
-        let [images, channels, height, width] = x.dims();
-        let mean = match by {
-            By::Us => op::mean_pool(x, [height, width], Look::default()).reshape([images, channels]),
-            By::Burn => x.reshape([images, channels, height * width]).mean_dim(2).reshape([images, channels]),
-        };
-        by.linear(&self.scores, mean)
+        self.logits_by(x, by)
     }
 }
 
@@ -274,11 +175,7 @@ impl Probe for Transformer {
             };
             let x = x + by.linear(&block.projection, attended);
             let wide = by.linear(&block.wide, by.layer_norm(&block.norms[1], x.clone()));
-            let bent = match by {
-                By::Us => op::activation(Activation::Gelu, wide),
-                By::Burn => activation::gelu(wide),
-            };
-            x + by.linear(&block.narrow, bent)
+            x + by.linear(&block.narrow, by.gelu(wide))
         });
         let x = by.layer_norm(&self.norm, x);
         let width = x.dims()[2];

@@ -135,6 +135,10 @@ fn f32_and_f64_agree() {
         let (x, gamma, beta) =
             (tensor(wide(&[2, 6, 3, 5]), dtype), tensor(wide(&[6]), dtype), tensor(wide(&[6]), dtype));
         gradients!(op::group_norm(x.clone(), 2, gamma.clone(), beta.clone(), 1e-3), x, gamma, beta);
+        let passed = tensor::<4>(wide(&[2, 6, 3, 5]), dtype);
+        let norm = |passed| op::group_norm_relu(x.clone(), 2, gamma.clone(), beta.clone(), 1e-3, passed);
+        gradients!(norm(None), x, gamma, beta);
+        gradients!(norm(Some(passed.clone())), x, gamma, beta, passed);
         let x = tensor(wide(&[4, 5]), dtype);
         gradients!(op::cross_entropy(x.clone(), &[0, 4, 2, 2]), x);
         for causal in [true, false] {
@@ -155,6 +159,35 @@ fn f32_and_f64_agree() {
             assert!((a - b).abs() < 2e-5 * size, "{i}: {a} instead of {b}");
         }
     }
+}
+
+/// What is written in the place of its input is so only where nobody else reads that.
+#[test]
+fn what_others_hold_stays() {
+    let (x, w) = (random([3, 4], DType::F32), random([4, 6], DType::F32));
+    for kind in [Activation::Relu, Activation::Gelu] {
+        let burns = |y| if kind == Activation::Relu { activation::relu(y) } else { activation::gelu(y) };
+        // Moved: nobody else holds the product.
+        equal!(5e-6, [x, w], op::activation(kind, x.clone().matmul(w.clone())), burns(x.clone().matmul(w.clone())));
+        // Shared, with tensors and with a view of them.
+        let twice = |f: &dyn Fn(Tensor<2>) -> Tensor<2>| {
+            let y = x.clone().matmul(w.clone());
+            f(y.clone().narrow(1, 2, 3)) + f(y.clone()).narrow(1, 0, 3) + y.narrow(1, 3, 3)
+        };
+        equal!(5e-6, [x, w], twice(&|y| op::activation(kind, y)), twice(&burns));
+        let constant = x.clone().inner();
+        let before = constant.to_data();
+        let of_it = op::activation(kind, constant.clone());
+        assert_eq!(constant.to_data(), before);
+        near(&of_it, &burns(constant), 5e-6, "without a way back");
+    }
+    let (x, ones, zeros) =
+        (random([2, 4, 3, 3], DType::F32), Tensor::ones([4], &x.device()), Tensor::zeros([4], &x.device()));
+    let frozen = x.inner();
+    let before = frozen.to_data();
+    let y = op::group_norm_relu(frozen.clone(), 2, ones.inner(), zeros.inner(), 1e-5, Some(frozen.clone()));
+    assert_eq!(frozen.to_data(), before);
+    assert!(y.to_data() != before);
 }
 
 #[test]

@@ -32,14 +32,14 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// y of x.
-    pub fn forward(self, x: &[f32], y: &mut [f32]) {
+    /// Puts y where x was.
+    pub fn forward(self, x: &mut [f32]) {
         match self {
-            Self::Relu => each(x, y, |x| if x > 0.0 || x.is_nan() { x } else { 0.0 }),
-            Self::Gelu => each(x, y, |x| 0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2).0)),
-            Self::Silu => each(x, y, |x| x * sigmoid(x)),
-            Self::Sigmoid => each(x, y, sigmoid),
-            Self::Tanh => each(x, y, tanh),
+            Self::Relu => each(x, |x| if x > 0.0 || x.is_nan() { x } else { 0.0 }),
+            Self::Gelu => each(x, |x| 0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2).0)),
+            Self::Silu => each(x, |x| x * sigmoid(x)),
+            Self::Sigmoid => each(x, sigmoid),
+            Self::Tanh => each(x, tanh),
         }
     }
 
@@ -48,42 +48,41 @@ impl Activation {
         matches!(self, Self::Relu | Self::Sigmoid | Self::Tanh)
     }
 
-    /// ∂L/∂x from ∂L/∂y and what is [kept](Self::keeps_output): y or x.
-    pub fn backward(self, kept: &[f32], output_gradient: &[f32], input_gradient: &mut [f32]) {
+    /// Puts ∂L/∂x where ∂L/∂y was, from what is [kept](Self::keeps_output): y or x.
+    pub fn backward(self, kept: &[f32], gradient: &mut [f32]) {
         /// 1 / √(2π).
         const BELL: f32 = 0.398_942_3;
         match self {
-            Self::Relu => each_of_two(kept, output_gradient, input_gradient, |y, g| if y > 0.0 { g } else { 0.0 }),
-            Self::Gelu => each_of_two(kept, output_gradient, input_gradient, |x, g| {
+            Self::Relu => each_beside(kept, gradient, |y, g| if y > 0.0 { g } else { 0.0 }),
+            Self::Gelu => each_beside(kept, gradient, |x, g| {
                 let (erf, bell) = erf(x * FRAC_1_SQRT_2);
                 g * (x * BELL).mul_add(bell, 0.5 * (1.0 + erf))
             }),
-            Self::Silu => each_of_two(kept, output_gradient, input_gradient, |x, g| {
+            Self::Silu => each_beside(kept, gradient, |x, g| {
                 let s = sigmoid(x);
                 g * s * x.mul_add(1.0 - s, 1.0)
             }),
-            Self::Sigmoid => each_of_two(kept, output_gradient, input_gradient, |y, g| g * y * (1.0 - y)),
-            Self::Tanh => each_of_two(kept, output_gradient, input_gradient, |y, g| g * (-y).mul_add(y, 1.0)),
+            Self::Sigmoid => each_beside(kept, gradient, |y, g| g * y * (1.0 - y)),
+            Self::Tanh => each_beside(kept, gradient, |y, g| g * (-y).mul_add(y, 1.0)),
         }
     }
 }
 
-fn each(x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32 + Sync) {
-    debug_assert_eq!(x.len(), y.len());
-    x.par_chunks(PART).zip(y.par_chunks_mut(PART)).for_each(|(x, y)| {
+fn each(x: &mut [f32], f: impl Fn(f32) -> f32 + Sync) {
+    x.par_chunks_mut(PART).for_each(|x| {
         vectors(
             #[inline(always)]
-            || y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(x)),
+            || x.iter_mut().for_each(|x| *x = f(*x)),
         );
     });
 }
 
-fn each_of_two(a: &[f32], b: &[f32], y: &mut [f32], f: impl Fn(f32, f32) -> f32 + Sync) {
-    debug_assert_eq!((a.len(), b.len()), (y.len(), y.len()));
-    a.par_chunks(PART).zip(b.par_chunks(PART)).zip(y.par_chunks_mut(PART)).for_each(|((a, b), y)| {
+fn each_beside(kept: &[f32], gradient: &mut [f32], f: impl Fn(f32, f32) -> f32 + Sync) {
+    debug_assert_eq!(kept.len(), gradient.len());
+    kept.par_chunks(PART).zip(gradient.par_chunks_mut(PART)).for_each(|(kept, gradient)| {
         vectors(
             #[inline(always)]
-            || y.iter_mut().zip(a.iter().zip(b)).for_each(|(y, (&a, &b))| *y = f(a, b)),
+            || gradient.iter_mut().zip(kept).for_each(|(g, &kept)| *g = f(kept, *g)),
         );
     });
 }

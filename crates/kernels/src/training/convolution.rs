@@ -1,7 +1,8 @@
 //! 2-d convolution, and so 1-d with a height of one: y = x ∗ w + b, and the gradients of its three operands.
 //!
-//! Forward, a panel of neighbouring outputs gathers its taps into a small matrix (never the whole of im2col), which is
-//! multiplied from registers. The gradient of the input is again such a gathering, one for each residue of the stride:
+//! Forward, a tile of neighbouring outputs and a few channels stays in registers while the taps run by. Their vectors are
+//! read in the padded image where rows are whole vectors; elsewhere a panel of outputs gathers its taps into a small
+//! matrix (never the whole of im2col). The gradient of the input is again such a gathering, one for each residue of the stride:
 //! of the outputs, with the taps that reach an input of that residue. The gradient of the weights keeps a tile of them in
 //! registers while all pixels of an image run by; nothing is gathered at all.
 
@@ -12,7 +13,7 @@ use super::padded::Padded;
 use super::tile::{outer, outer_in_image, outer_of_image};
 use crate::window::Window;
 
-/// Rows of a register tile.
+/// Rows of a register tile, at most.
 const ROWS: usize = 6;
 /// Vectors of a register tile.
 const VECTORS: usize = 2;
@@ -86,9 +87,10 @@ impl Convolution {
         debug_assert!(bias.is_empty() || bias.len() == self.out_channels);
         let padded = Padded::new(self.rows, self.columns);
         let reduction = self.in_group() * self.taps();
+        let part = part(self.images * self.groups, self.out_group());
         let pass = Pass {
             offsets: self.offsets(&padded),
-            weights: packed(self.groups, self.out_group(), reduction, |group, o, k| {
+            weights: packed(self.groups, (self.out_group(), part), reduction, |group, o, k| {
                 weights[(group * self.out_group() + o) * reduction + k]
             }),
             rows: self.rows.output,
@@ -101,6 +103,7 @@ impl Convolution {
             groups: self.groups,
             channels: (self.in_group(), self.out_group()),
             planes: (self.in_plane(), self.out_plane()),
+            part,
             passes: &[pass],
         }
         .run(input, bias, output);
@@ -117,6 +120,7 @@ impl Convolution {
         let padded = Padded::new(vertical, horizontal);
         let (in_group, out_group) = (self.in_group(), self.out_group());
         let width = self.columns.input;
+        let part = part(self.images * self.groups, in_group);
         let mut passes = Vec::new();
         for (y, row) in rows.iter().enumerate() {
             for (x, column) in columns.iter().enumerate() {
@@ -132,7 +136,7 @@ impl Convolution {
                 };
                 passes.push(Pass {
                     offsets: (0..out_group).flat_map(|o| taps.iter().map(move |&taps| tap(o, taps))).collect(),
-                    weights: packed(self.groups, in_group, out_group * taps.len(), weight),
+                    weights: packed(self.groups, (in_group, part), out_group * taps.len(), weight),
                     rows: row.outputs,
                     columns: column.outputs,
                     step: padded.row(),
@@ -145,6 +149,7 @@ impl Convolution {
             groups: self.groups,
             channels: (out_group, in_group),
             planes: (self.out_plane(), self.in_plane()),
+            part,
             passes: &passes,
         }
         .run(output_gradient, &[], input_gradient);
@@ -248,15 +253,36 @@ pub(super) fn reach(residues: &[Residue], input: usize) -> Window {
     Window { kernel, stride: 1, dilation: 1, before: least.unsigned_abs(), input, output }
 }
 
-/// Weights as tiles read them: `[group][⌈channels / ROWS⌉][reduction][ROWS]`, zeros where there is no channel.
-fn packed(groups: usize, channels: usize, reduction: usize, weight: impl Fn(usize, usize, usize) -> f32) -> Vec<f32> {
+/// How many channels one task gives: all, unless there are few tasks; then each part reads the image for itself.
+fn part(tasks: usize, channels: usize) -> usize {
+    let parts = if tasks < PARTS { PARTS / tasks.max(1) } else { 1 };
+    channels.div_ceil(parts).next_multiple_of(ROWS).min(channels).max(1)
+}
+
+/// Channels in blocks of nearly equal size, at most [`ROWS`]: first channel and number of the block at `index`.
+#[inline(always)]
+fn block(channels: usize, index: usize) -> (usize, usize) {
     let blocks = channels.div_ceil(ROWS);
-    let mut packed = vec![0.0; groups * blocks * reduction * ROWS];
+    let (rows, more) = (channels / blocks, channels % blocks);
+    (index * rows + index.min(more), rows + usize::from(index < more))
+}
+
+/// Weights as tiles read them: `[group][block of each part][reduction][rows of the block]`.
+fn packed(
+    groups: usize,
+    (channels, part): (usize, usize),
+    reduction: usize,
+    weight: impl Fn(usize, usize, usize) -> f32,
+) -> Vec<f32> {
+    let mut packed = Vec::with_capacity(groups * channels * reduction);
     for group in 0..groups {
-        for channel in 0..channels {
-            let block = &mut packed[(group * blocks + channel / ROWS) * reduction * ROWS..][..reduction * ROWS];
-            for (k, values) in block.chunks_exact_mut(ROWS).enumerate() {
-                values[channel % ROWS] = weight(group, channel, k);
+        for first in (0..channels).step_by(part) {
+            let of_part = part.min(channels - first);
+            for index in 0..of_part.div_ceil(ROWS) {
+                let (row, rows) = block(of_part, index);
+                for k in 0..reduction {
+                    packed.extend((0..rows).map(|i| weight(group, first + row + i, k)));
+                }
             }
         }
     }
@@ -290,6 +316,8 @@ struct Gathering<'a> {
     /// Of a group: gathered, and given.
     channels: (usize, usize),
     planes: (usize, usize),
+    /// Channels that one task gives.
+    part: usize,
     passes: &'a [Pass],
 }
 
@@ -301,19 +329,23 @@ impl Gathering<'_> {
             return output.fill(0.0);
         }
         let arch = Arch::new();
-        let tasks = input.len() / from;
-        // Few images: channels are shared out as well, and each part gathers for itself.
-        let part = if tasks < PARTS { given.div_ceil(PARTS / tasks.max(1)).next_multiple_of(ROWS) } else { given };
-        output.par_chunks_mut(to).zip(input.par_chunks(from)).enumerate().for_each(|(task, (output, input))| {
+        let part = self.part;
+        let of_image = |scratch: &mut Scratch, task: usize, at: usize, input: &[f32], output: &mut [f32]| {
             let group = task % self.groups;
-            output.par_chunks_mut(part * self.planes.1).enumerate().for_each_init(
-                Scratch::default,
-                |scratch, (at, output)| {
-                    let first = at * part;
-                    let bias = bias.get(group * given + first..).unwrap_or(&[]);
-                    arch.dispatch(OfImage { all: self, group, first, input, bias, output, scratch });
-                },
-            );
+            let bias = bias.get(group * given + at * part..).unwrap_or(&[]);
+            arch.dispatch(OfImage { all: self, group, first: at * part, input, bias, output, scratch });
+        };
+        let images = output.par_chunks_mut(to).zip(input.par_chunks(from)).enumerate();
+        if part == given {
+            let scratch = || Scratch::new(self);
+            return images.for_each_init(scratch, |scratch, (task, (output, input))| {
+                of_image(scratch, task, 0, input, output);
+            });
+        }
+        images.for_each(|(task, (output, input))| {
+            output.par_chunks_mut(part * self.planes.1).enumerate().for_each(|(at, output)| {
+                of_image(&mut Scratch::new(self), task, at, input, output);
+            });
         });
     }
 }
@@ -321,9 +353,16 @@ impl Gathering<'_> {
 /// What a thread keeps between images.
 #[derive(Default)]
 struct Scratch {
+    /// Zeros where there is padding.
     image: Vec<f32>,
     panel: Vec<f32>,
     sums: Vec<f32>,
+}
+
+impl Scratch {
+    fn new(all: &Gathering<'_>) -> Self {
+        Self { image: vec![0.0; all.padded.len(all.channels.0)], ..Self::default() }
+    }
 }
 
 /// Some output channels, from `first` on, of one group of one image.
@@ -351,89 +390,158 @@ impl WithSimd for OfImage<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { all, group, first, input, bias, output, scratch } = self;
-        let lanes = S::F32_LANES;
-        let width = VECTORS * lanes;
-        let channels = output.len() / all.planes.1;
-        let blocks = channels.div_ceil(ROWS);
-        scratch.image.resize(all.padded.len(all.channels.0), 0.0);
-        scratch.panel.resize(DEPTH * width + COPY, 0.0);
-        scratch.sums.resize(blocks * ROWS * width, 0.0);
-        all.padded.fill(input, &mut scratch.image);
-        for pass in all.passes {
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        self.all.padded.fill(self.input, &mut self.scratch.image);
+        for pass in self.all.passes {
             let reduction = pass.offsets.len();
-            let weights = &pass.weights[(group * all.channels.1.div_ceil(ROWS) + first / ROWS) * reduction * ROWS..];
-            let pixels = pass.rows * pass.columns;
-            let mut pixel = 0;
-            while pixel < pixels {
-                let count = width.min(pixels - pixel);
-                let vectors = count.div_ceil(lanes);
-                let (runs, used) = runs(pass, pixel, count);
-                let panel_width = vectors * lanes;
-                let sums = &mut scratch.sums[..blocks * ROWS * panel_width];
-                for (channel, sums) in sums.chunks_exact_mut(panel_width).enumerate() {
-                    sums.fill(bias.get(channel).copied().unwrap_or(0.0));
-                }
-                for (part, offsets) in pass.offsets.chunks(DEPTH).enumerate() {
-                    let source = if pass.columns.is_multiple_of(lanes) {
-                        Source::Image(&scratch.image, offsets, pass.starts(pixel, lanes))
-                    } else {
-                        gather(&scratch.image, offsets, &runs[..used], panel_width, &mut scratch.panel);
-                        Source::Panel(&scratch.panel[..offsets.len() * panel_width])
-                    };
-                    for (block, sums) in sums.chunks_exact_mut(ROWS * panel_width).enumerate() {
-                        let weights = &weights[(block * reduction + part * DEPTH) * ROWS..][..offsets.len() * ROWS];
-                        match vectors {
-                            1 => add_tile::<S, 1>(simd, weights, source, sums),
-                            _ => add_tile::<S, VECTORS>(simd, weights, source, sums),
-                        }
-                    }
-                }
-                let planes = output.chunks_exact_mut(all.planes.1);
-                for (plane, sums) in planes.zip(sums.chunks_exact(panel_width)) {
-                    store(pass, pixel, &sums[..count], plane);
-                }
-                pixel += count;
+            let weights = &pass.weights[(self.group * self.all.channels.1 + self.first) * reduction..];
+            if pass.columns.is_multiple_of(S::F32_LANES) {
+                self.in_image(simd, pass, weights);
+            } else {
+                self.in_panels(simd, pass, weights);
             }
         }
     }
 }
 
-/// Where a tile reads its columns.
-#[derive(Clone, Copy)]
-enum Source<'a> {
-    /// In the padded image, at these offsets from these starts: no vector goes across the end of a row.
-    Image(&'a [f32], &'a [usize], [usize; VECTORS]),
-    /// In a panel that was gathered.
-    Panel(&'a [f32]),
-}
+impl OfImage<'_> {
+    fn channels(&self) -> usize {
+        self.output.len() / self.all.planes.1
+    }
 
-#[inline(always)]
-fn add_tile<S: Simd, const N: usize>(simd: S, weights: &[f32], source: Source<'_>, sums: &mut [f32]) {
-    let (sums, _) = S::as_mut_simd_f32s(sums);
-    let (rows, _) = sums.as_chunks_mut::<N>();
-    let Ok(tile) = <&mut [[S::f32s; N]; ROWS]>::try_from(rows) else { unreachable!("a block of sums is a tile") };
-    match source {
-        Source::Image(image, offsets, starts) => {
-            let mut of_tile = [0; N];
-            of_tile.copy_from_slice(&starts[..N]);
-            outer_of_image(simd, weights, image, (offsets, of_tile), tile);
+    /// Rows of outputs are whole vectors: they are read where they lie in the padded image.
+    #[inline(always)]
+    fn in_image<S: Simd>(&mut self, simd: S, pass: &Pass, weights: &[f32]) {
+        let (lanes, pixels, channels) = (S::F32_LANES, pass.rows * pass.columns, self.channels());
+        let reduction = pass.offsets.len();
+        for index in 0..channels.div_ceil(ROWS) {
+            let (row, rows) = block(channels, index);
+            let weights = &weights[row * reduction..][..rows * reduction];
+            let mut pixel = 0;
+            while pixel < pixels {
+                let vectors = ((pixels - pixel) / lanes).min(VECTORS);
+                match (rows, vectors) {
+                    (1, 1) => self.tile::<S, 1, 1>(simd, pass, weights, row, pixel),
+                    (2, 1) => self.tile::<S, 2, 1>(simd, pass, weights, row, pixel),
+                    (3, 1) => self.tile::<S, 3, 1>(simd, pass, weights, row, pixel),
+                    (4, 1) => self.tile::<S, 4, 1>(simd, pass, weights, row, pixel),
+                    (5, 1) => self.tile::<S, 5, 1>(simd, pass, weights, row, pixel),
+                    (_, 1) => self.tile::<S, ROWS, 1>(simd, pass, weights, row, pixel),
+                    (1, _) => self.tile::<S, 1, VECTORS>(simd, pass, weights, row, pixel),
+                    (2, _) => self.tile::<S, 2, VECTORS>(simd, pass, weights, row, pixel),
+                    (3, _) => self.tile::<S, 3, VECTORS>(simd, pass, weights, row, pixel),
+                    (4, _) => self.tile::<S, 4, VECTORS>(simd, pass, weights, row, pixel),
+                    (5, _) => self.tile::<S, 5, VECTORS>(simd, pass, weights, row, pixel),
+                    _ => self.tile::<S, ROWS, VECTORS>(simd, pass, weights, row, pixel),
+                }
+                pixel += vectors * lanes;
+            }
         }
-        Source::Panel(panel) => outer(simd, weights, panel, tile),
+    }
+
+    /// M channels from `row` on, N vectors of outputs from `pixel` on.
+    #[inline(always)]
+    fn tile<S: Simd, const M: usize, const N: usize>(
+        &mut self,
+        simd: S,
+        pass: &Pass,
+        weights: &[f32],
+        row: usize,
+        pixel: usize,
+    ) {
+        let mut tile = [[simd.splat_f32s(0.0); N]; M];
+        if !self.bias.is_empty() {
+            for (tile, &bias) in tile.iter_mut().zip(&self.bias[row..]) {
+                *tile = [simd.splat_f32s(bias); N];
+            }
+        }
+        let starts = pass.starts::<N>(pixel, S::F32_LANES);
+        outer_of_image(simd, weights, &self.scratch.image, (&pass.offsets, starts), &mut tile);
+        let plane = self.all.planes.1;
+        for (tile, plane) in tile.iter().zip(self.output[row * plane..].chunks_exact_mut(plane)) {
+            if pass.is_whole() {
+                let (to, _) = S::as_mut_simd_f32s(&mut plane[pixel..]);
+                to[..N].copy_from_slice(tile);
+            } else {
+                store(pass, pixel, pulp::bytemuck::cast_slice(tile), plane);
+            }
+        }
+    }
+
+    /// Taps are gathered into panels.
+    #[inline(always)]
+    fn in_panels<S: Simd>(&mut self, simd: S, pass: &Pass, weights: &[f32]) {
+        let lanes = S::F32_LANES;
+        let width = VECTORS * lanes;
+        let (channels, reduction, pixels) = (self.channels(), pass.offsets.len(), pass.rows * pass.columns);
+        let Scratch { image, panel, sums } = &mut *self.scratch;
+        panel.resize(DEPTH * width + COPY, 0.0);
+        sums.resize(channels * width, 0.0);
+        let mut pixel = 0;
+        while pixel < pixels {
+            let count = width.min(pixels - pixel);
+            let vectors = count.div_ceil(lanes);
+            let (runs, used) = runs(pass, pixel, count);
+            let panel_width = vectors * lanes;
+            let sums = &mut sums[..channels * panel_width];
+            for (channel, sums) in sums.chunks_exact_mut(panel_width).enumerate() {
+                sums.fill(self.bias.get(channel).copied().unwrap_or(0.0));
+            }
+            for (part, offsets) in pass.offsets.chunks(DEPTH).enumerate() {
+                gather(image, offsets, &runs[..used], panel_width, panel);
+                let panel = &panel[..offsets.len() * panel_width];
+                for index in 0..channels.div_ceil(ROWS) {
+                    let (row, rows) = block(channels, index);
+                    let weights = &weights[row * reduction + part * DEPTH * rows..][..offsets.len() * rows];
+                    let sums = &mut sums[row * panel_width..][..rows * panel_width];
+                    match (rows, vectors) {
+                        (1, 1) => add_tile::<S, 1, 1>(simd, weights, panel, sums),
+                        (2, 1) => add_tile::<S, 2, 1>(simd, weights, panel, sums),
+                        (3, 1) => add_tile::<S, 3, 1>(simd, weights, panel, sums),
+                        (4, 1) => add_tile::<S, 4, 1>(simd, weights, panel, sums),
+                        (5, 1) => add_tile::<S, 5, 1>(simd, weights, panel, sums),
+                        (_, 1) => add_tile::<S, ROWS, 1>(simd, weights, panel, sums),
+                        (1, _) => add_tile::<S, 1, VECTORS>(simd, weights, panel, sums),
+                        (2, _) => add_tile::<S, 2, VECTORS>(simd, weights, panel, sums),
+                        (3, _) => add_tile::<S, 3, VECTORS>(simd, weights, panel, sums),
+                        (4, _) => add_tile::<S, 4, VECTORS>(simd, weights, panel, sums),
+                        (5, _) => add_tile::<S, 5, VECTORS>(simd, weights, panel, sums),
+                        _ => add_tile::<S, ROWS, VECTORS>(simd, weights, panel, sums),
+                    }
+                }
+            }
+            let planes = self.output.chunks_exact_mut(self.all.planes.1);
+            for (plane, sums) in planes.zip(sums.chunks_exact(panel_width)) {
+                store(pass, pixel, &sums[..count], plane);
+            }
+            pixel += count;
+        }
     }
 }
 
+#[inline(always)]
+fn add_tile<S: Simd, const M: usize, const N: usize>(simd: S, weights: &[f32], panel: &[f32], sums: &mut [f32]) {
+    let (sums, _) = S::as_mut_simd_f32s(sums);
+    let (rows, _) = sums.as_chunks_mut::<N>();
+    let Ok(tile) = <&mut [[S::f32s; N]; M]>::try_from(rows) else { unreachable!("a block of sums is a tile") };
+    outer(simd, weights, panel, tile);
+}
+
 impl Pass {
-    /// Where the vectors of the panel from `pixel` on lie in the padded image, for a tap at 0.
+    /// Where N vectors of outputs from `pixel` on lie in the padded image, for a tap at 0.
     #[inline(always)]
-    fn starts(&self, pixel: usize, lanes: usize) -> [usize; VECTORS] {
-        let mut starts = [0; VECTORS];
-        for (vector, start) in starts.iter_mut().enumerate() {
-            let pixel = (pixel + vector * lanes).min(self.rows * self.columns - lanes);
+    fn starts<const N: usize>(&self, pixel: usize, lanes: usize) -> [usize; N] {
+        let mut starts = [0; N];
+        for (j, start) in starts.iter_mut().enumerate() {
+            let pixel = pixel + j * lanes;
             *start = pixel / self.columns * self.step + pixel % self.columns;
         }
         starts
+    }
+
+    /// Whether its outputs are their plane.
+    fn is_whole(&self) -> bool {
+        self.place.start == 0 && self.place.column == 1 && self.place.row == self.columns
     }
 }
 
@@ -573,9 +681,28 @@ impl Tile<'_> {
 /// `[channels][pixels]` to `[pixels][width]`; columns without a channel are left as they are.
 #[inline(always)]
 fn transpose(planes: &[f32], pixels: usize, width: usize, columns: &mut [f32]) {
-    for (channel, plane) in planes.chunks_exact(pixels).enumerate() {
-        for (to, from) in columns[channel..].iter_mut().step_by(width).zip(plane) {
-            *to = *from;
+    /// Sides of the squares that are turned in registers.
+    const SIDE: usize = 8;
+    let channels = planes.len() / pixels;
+    let whole = if pixels.is_multiple_of(SIDE) { channels / SIDE * SIDE } else { 0 };
+    for channel in (0..whole).step_by(SIDE) {
+        for pixel in (0..pixels).step_by(SIDE) {
+            let mut square = [[0.0; SIDE]; SIDE];
+            for i in 0..SIDE {
+                square[i].copy_from_slice(&planes[(channel + i) * pixels + pixel..][..SIDE]);
+            }
+            for j in 0..SIDE {
+                let mut column = [0.0; SIDE];
+                for i in 0..SIDE {
+                    column[i] = square[i][j];
+                }
+                columns[(pixel + j) * width + channel..][..SIDE].copy_from_slice(&column);
+            }
+        }
+    }
+    for channel in whole..channels {
+        for pixel in 0..pixels {
+            columns[pixel * width + channel] = planes[channel * pixels + pixel];
         }
     }
 }

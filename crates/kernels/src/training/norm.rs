@@ -19,7 +19,9 @@ pub fn sum(x: &[f32]) -> f32 {
     let (blocks, rest) = x.as_chunks::<32>();
     let mut sums = [0.0_f32; 32];
     for block in blocks {
-        sums.iter_mut().zip(block).for_each(|(sum, x)| *sum += x);
+        for i in 0..32 {
+            sums[i] += block[i];
+        }
     }
     halved(sums) + rest.iter().sum::<f32>()
 }
@@ -30,8 +32,8 @@ pub fn dot(x: &[f32], y: &[f32]) -> f32 {
     let ((xs, x), (ys, y)) = (x.as_chunks::<32>(), y.as_chunks::<32>());
     let mut sums = [0.0_f32; 32];
     for (x, y) in xs.iter().zip(ys) {
-        for (sum, (&x, &y)) in sums.iter_mut().zip(x.iter().zip(y)) {
-            *sum = x.mul_add(y, *sum);
+        for i in 0..32 {
+            sums[i] = x[i].mul_add(y[i], sums[i]);
         }
     }
     halved(sums) + x.iter().zip(y).map(|(x, y)| x * y).sum::<f32>()
@@ -43,11 +45,25 @@ fn squares(x: &[f32], mean: f32) -> f32 {
     let (blocks, rest) = x.as_chunks::<32>();
     let mut sums = [0.0_f32; 32];
     for block in blocks {
-        for (sum, &x) in sums.iter_mut().zip(block) {
-            *sum = (x - mean).mul_add(x - mean, *sum);
+        for i in 0..32 {
+            let apart = block[i] - mean;
+            sums[i] = apart.mul_add(apart, sums[i]);
         }
     }
     halved(sums) + rest.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>()
+}
+
+/// Σ d (x - mean).
+#[inline(always)]
+fn along(x: &[f32], mean: f32, d: &[f32]) -> f32 {
+    let ((xs, x), (ds, d)) = (x.as_chunks::<32>(), d.as_chunks::<32>());
+    let mut sums = [0.0_f32; 32];
+    for (x, d) in xs.iter().zip(ds) {
+        for i in 0..32 {
+            sums[i] = (x[i] - mean).mul_add(d[i], sums[i]);
+        }
+    }
+    halved(sums) + x.iter().zip(d).map(|(x, d)| (x - mean) * d).sum::<f32>()
 }
 
 #[inline(always)]
@@ -100,36 +116,31 @@ fn moments(x: &[f32], epsilon: f32) -> (f32, f32) {
     (mean, 1.0 / (squares(x, mean) / count + epsilon).sqrt())
 }
 
-/// The gradients of [`layer_norm`]: of x, γ and β.
-pub fn layer_norm_backward(
-    x: &[f32],
-    gamma: &[f32],
-    at: &Moments,
-    output_gradient: &[f32],
-    input_gradient: &mut [f32],
-) -> (Vec<f32>, Vec<f32>) {
+/// The gradients of [`layer_norm`]: of γ and β; that of x is put where that of y was.
+pub fn layer_norm_backward(x: &[f32], gamma: &[f32], at: &Moments, gradient: &mut [f32]) -> (Vec<f32>, Vec<f32>) {
     let width = gamma.len();
     let rows = at.mean.len().div_ceil(PARTS).max(1);
     let parts: Vec<(Vec<f32>, Vec<f32>)> = (x.par_chunks(rows * width))
-        .zip(output_gradient.par_chunks(rows * width))
-        .zip(input_gradient.par_chunks_mut(rows * width))
+        .zip(gradient.par_chunks_mut(rows * width))
         .zip(at.mean.par_chunks(rows).zip(at.scale.par_chunks(rows)))
-        .map(|(((x, g), d), (means, scales))| {
+        .map(|((x, g), (means, scales))| {
             let mut sums = (vec![0.0; width], vec![0.0; width]);
             vectors(
                 #[inline(always)]
                 || {
-                    let rows = x.chunks_exact(width).zip(g.chunks_exact(width)).zip(d.chunks_exact_mut(width));
-                    for (((x, g), d), (&mean, &scale)) in rows.zip(means.iter().zip(scales)) {
-                        let (mut of_gamma, mut of_beta) = (&mut sums.0[..], &mut sums.1[..]);
-                        (of_gamma, of_beta) = (&mut of_gamma[..width], &mut of_beta[..width]);
+                    let rows = x.chunks_exact(width).zip(g.chunks_exact_mut(width));
+                    for ((x, g), (&mean, &scale)) in rows.zip(means.iter().zip(scales)) {
+                        let (of_gamma, of_beta) = (&mut sums.0[..width], &mut sums.1[..width]);
                         for i in 0..width {
                             let normal = (x[i] - mean) * scale;
                             of_gamma[i] = g[i].mul_add(normal, of_gamma[i]);
                             of_beta[i] += g[i];
-                            d[i] = g[i] * gamma[i];
+                            g[i] *= gamma[i];
                         }
-                        into_input(x, (mean, scale), d);
+                        // Σ g x̂ = scale (Σ g x - mean Σ g) would cancel; it is taken as it stands.
+                        let along = along(x, mean, g) * scale / width as f32;
+                        let terms = (scale, along * scale * scale, sum(g) * scale / width as f32);
+                        combine(x, mean, terms, g);
                     }
                 },
             );
@@ -143,30 +154,13 @@ pub fn layer_norm_backward(
     })
 }
 
-/// d = (d - mean(d) - x̂ mean(d x̂)) · scale, for numbers that share a mean.
+/// d = a d - b (x - mean) - c.
 #[inline(always)]
-fn into_input(x: &[f32], (mean, scale): (f32, f32), d: &mut [f32]) {
-    let count = x.len() as f32;
-    let total = sum(d);
-    // Σ d x̂ = scale (Σ d x - mean Σ d) would cancel; take it as it stands.
-    let along = along(x, mean, d) * scale / count;
-    let total = total / count;
+fn combine(x: &[f32], mean: f32, (a, b, c): (f32, f32, f32), d: &mut [f32]) {
+    let c = b.mul_add(-mean, c);
     for (d, &x) in d.iter_mut().zip(x) {
-        *d = (*d - total - (x - mean) * scale * along) * scale;
+        *d = a.mul_add(*d, (-b).mul_add(x, -c));
     }
-}
-
-/// Σ d (x - mean).
-#[inline(always)]
-fn along(x: &[f32], mean: f32, d: &[f32]) -> f32 {
-    let ((xs, x), (ds, d)) = (x.as_chunks::<32>(), d.as_chunks::<32>());
-    let mut sums = [0.0_f32; 32];
-    for (x, d) in xs.iter().zip(ds) {
-        for (sum, (&x, &d)) in sums.iter_mut().zip(x.iter().zip(d)) {
-            *sum = (x - mean).mul_add(d, *sum);
-        }
-    }
-    halved(sums) + x.iter().zip(d).map(|(x, d)| (x - mean) * d).sum::<f32>()
 }
 
 /// How images lie: `[images, channels, plane]`, and how many groups of channels share a mean.
@@ -178,104 +172,117 @@ pub struct Channels {
     pub plane: usize,
 }
 
-/// Group norm: each image's groups of channels share a mean. `gamma`, `beta`: one per channel.
-pub fn group_norm(
-    x: &[f32],
-    of: Channels,
-    groups: usize,
-    (gamma, beta): (&[f32], &[f32]),
-    epsilon: f32,
-    y: &mut [f32],
-) -> Moments {
-    let channels = of.channels / groups;
-    let group = channels * of.plane;
-    let moments: Vec<_> = x
-        .par_chunks(group)
-        .zip(y.par_chunks_mut(group))
-        .enumerate()
-        .map(|(at, (x, y))| {
-            let first = at % groups * channels;
-            vectors(
-                #[inline(always)]
-                || {
-                    let (mean, scale) = moments(x, epsilon);
-                    for (c, (x, y)) in x.chunks_exact(of.plane).zip(y.chunks_exact_mut(of.plane)).enumerate() {
-                        affine(x, (mean, scale), (gamma[first + c], beta[first + c]), y);
-                    }
-                    (mean, scale)
-                },
-            )
-        })
-        .collect();
-    let (mean, scale) = moments.into_iter().unzip();
-    Moments { mean, scale }
+/// Group norm, in which each image's groups of channels share a mean, and what often comes after it.
+#[derive(Debug, Clone, Copy)]
+pub struct GroupNorm {
+    /// How images lie.
+    pub of: Channels,
+    /// How many groups; divides the channels.
+    pub groups: usize,
+    /// ε.
+    pub epsilon: f32,
+    /// Whether the output is max(y, 0).
+    pub relu: bool,
 }
 
-/// y = γ (x - mean) scale + β.
-#[inline(always)]
-fn affine(x: &[f32], (mean, scale): (f32, f32), (gamma, beta): (f32, f32), y: &mut [f32]) {
-    let (a, b) = (scale * gamma, (-mean).mul_add(scale * gamma, beta));
-    y.iter_mut().zip(x).for_each(|(y, &x)| *y = x.mul_add(a, b));
-}
+impl GroupNorm {
+    fn group(&self) -> usize {
+        self.of.channels / self.groups * self.of.plane
+    }
 
-/// The gradients of [`group_norm`]: of x, γ and β.
-pub fn group_norm_backward(
-    x: &[f32],
-    of: Channels,
-    groups: usize,
-    gamma: &[f32],
-    at: &Moments,
-    output_gradient: &[f32],
-    input_gradient: &mut [f32],
-) -> (Vec<f32>, Vec<f32>) {
-    let channels = of.channels / groups;
-    let group = channels * of.plane;
-    // Of each channel of each image, Σ g x̂ and Σ g; images are added up in order afterwards.
-    let mut sums = vec![(0.0, 0.0); x.len() / of.plane.max(1)];
-    (x.par_chunks(group))
-        .zip(output_gradient.par_chunks(group))
-        .zip(input_gradient.par_chunks_mut(group))
-        .zip(sums.par_chunks_mut(channels))
-        .enumerate()
-        .for_each(|(i, (((x, g), d), sums))| {
-            let (mean, scale) = (at.mean[i], at.scale[i]);
-            let first = i % groups * channels;
-            vectors(
-                #[inline(always)]
-                || {
-                    let (mut total, mut along_all) = (0.0, 0.0);
-                    for (c, (x, g)) in x.chunks_exact(of.plane).zip(g.chunks_exact(of.plane)).enumerate() {
-                        sums[c] = (along(x, mean, g) * scale, sum(g));
-                        along_all += gamma[first + c] * sums[c].0;
-                        total += gamma[first + c] * sums[c].1;
-                    }
-                    let count = group as f32;
-                    let (total, along_all) = (total / count, along_all / count);
-                    let planes = x.chunks_exact(of.plane).zip(g.chunks_exact(of.plane));
-                    for (c, ((x, g), d)) in planes.zip(d.chunks_exact_mut(of.plane)).enumerate() {
-                        let terms = (gamma[first + c] * scale, along_all * scale * scale, total * scale);
-                        combined(x, mean, g, terms, d);
-                    }
-                },
-            );
-        });
-    let mut gradients = (vec![0.0; of.channels], vec![0.0; of.channels]);
-    for image in sums.chunks_exact(of.channels) {
-        for (c, sums) in image.iter().enumerate() {
-            gradients.0[c] += sums.0;
-            gradients.1[c] += sums.1;
+    /// Puts y where x was. `gamma`, `beta`: one per channel; `passed` is added to the output (before ReLU), or empty.
+    pub fn forward(&self, x: &mut [f32], (gamma, beta): (&[f32], &[f32]), passed: &[f32]) -> Moments {
+        let (group, plane) = (self.group(), self.of.plane);
+        let channels = group / plane.max(1);
+        let moments: Vec<_> = x
+            .par_chunks_mut(group)
+            .enumerate()
+            .map(|(at, x)| {
+                let first = at % self.groups * channels;
+                let passed = if passed.is_empty() { passed } else { &passed[at * group..][..x.len()] };
+                vectors(
+                    #[inline(always)]
+                    || {
+                        let (mean, scale) = moments(x, self.epsilon);
+                        for (c, x) in x.chunks_exact_mut(plane).enumerate() {
+                            affine((mean, scale), (gamma[first + c], beta[first + c]), x);
+                        }
+                        x.iter_mut().zip(passed).for_each(|(x, passed)| *x += passed);
+                        if self.relu {
+                            x.iter_mut().for_each(|x| *x = if *x > 0.0 || x.is_nan() { *x } else { 0.0 });
+                        }
+                        (mean, scale)
+                    },
+                )
+            })
+            .collect();
+        let (mean, scale) = moments.into_iter().unzip();
+        Moments { mean, scale }
+    }
+
+    /// The gradients of γ and β; that of x is put where that of y was, and that of what passed into `passed`, if it is not
+    /// empty. `output`: y, which only ReLU needs.
+    pub fn backward(
+        &self,
+        x: &[f32],
+        gamma: &[f32],
+        at: &Moments,
+        output: &[f32],
+        gradient: &mut [f32],
+        passed: &mut [f32],
+    ) -> (Vec<f32>, Vec<f32>) {
+        let (group, plane) = (self.group(), self.of.plane);
+        let channels = group / plane.max(1);
+        // Of each channel of each image, Σ g x̂ and Σ g; images are added up in order afterwards.
+        let mut sums = vec![(0.0, 0.0); x.len() / plane.max(1)];
+        let mut passed: Vec<_> = passed.chunks_mut(group).collect();
+        passed.resize_with(x.len() / group, Default::default);
+        (x.par_chunks(group))
+            .zip(gradient.par_chunks_mut(group))
+            .zip(passed.into_par_iter().zip(sums.par_chunks_mut(channels)))
+            .enumerate()
+            .for_each(|(i, ((x, g), (passed, sums)))| {
+                let (mean, scale) = (at.mean[i], at.scale[i]);
+                let first = i % self.groups * channels;
+                vectors(
+                    #[inline(always)]
+                    || {
+                        if self.relu {
+                            let output = &output[i * group..][..group];
+                            g.iter_mut().zip(output).for_each(|(g, &y)| *g = if y > 0.0 { *g } else { 0.0 });
+                        }
+                        passed.iter_mut().zip(g.iter()).for_each(|(passed, g)| *passed = *g);
+                        let (mut total, mut along_all) = (0.0, 0.0);
+                        for (c, (x, g)) in x.chunks_exact(plane).zip(g.chunks_exact(plane)).enumerate() {
+                            sums[c] = (along(x, mean, g) * scale, sum(g));
+                            along_all += gamma[first + c] * sums[c].0;
+                            total += gamma[first + c] * sums[c].1;
+                        }
+                        let count = group as f32;
+                        let (total, along_all) = (total / count, along_all / count);
+                        for (c, (x, g)) in x.chunks_exact(plane).zip(g.chunks_exact_mut(plane)).enumerate() {
+                            let terms = (gamma[first + c] * scale, along_all * scale * scale, total * scale);
+                            combine(x, mean, terms, g);
+                        }
+                    },
+                );
+            });
+        let mut gradients = (vec![0.0; self.of.channels], vec![0.0; self.of.channels]);
+        for image in sums.chunks_exact(self.of.channels) {
+            for (c, sums) in image.iter().enumerate() {
+                gradients.0[c] += sums.0;
+                gradients.1[c] += sums.1;
+            }
         }
+        gradients
     }
-    gradients
 }
 
-/// d = a g - b (x - mean) - c.
+/// x = γ (x - mean) scale + β.
 #[inline(always)]
-fn combined(x: &[f32], mean: f32, g: &[f32], (a, b, c): (f32, f32, f32), d: &mut [f32]) {
-    let c = b.mul_add(-mean, c);
-    for (d, (&x, &g)) in d.iter_mut().zip(x.iter().zip(g)) {
-        *d = a.mul_add(g, (-b).mul_add(x, -c));
-    }
+fn affine((mean, scale): (f32, f32), (gamma, beta): (f32, f32), x: &mut [f32]) {
+    let (a, b) = (scale * gamma, (-mean).mul_add(scale * gamma, beta));
+    x.iter_mut().for_each(|x| *x = x.mul_add(a, b));
 }
 
 /// Mean and (biased) variance of each channel over all images: what batch norm divides by, and remembers.
@@ -299,31 +306,30 @@ pub fn batch_moments(x: &[f32], of: Channels, epsilon: f32) -> (Moments, Vec<f32
     (Moments { mean, scale }, variance)
 }
 
-/// Batch norm with moments of the batch, or with those remembered.
-pub fn batch_norm(x: &[f32], of: Channels, at: &Moments, (gamma, beta): (&[f32], &[f32]), y: &mut [f32]) {
-    x.par_chunks(of.plane).zip(y.par_chunks_mut(of.plane)).enumerate().for_each(|(i, (x, y))| {
+/// Batch norm with moments of the batch, or with those remembered: puts y where x was.
+pub fn batch_norm(x: &mut [f32], of: Channels, at: &Moments, (gamma, beta): (&[f32], &[f32])) {
+    x.par_chunks_mut(of.plane).enumerate().for_each(|(i, x)| {
         let c = i % of.channels;
         vectors(
             #[inline(always)]
-            || affine(x, (at.mean[c], at.scale[c]), (gamma[c], beta[c]), y),
+            || affine((at.mean[c], at.scale[c]), (gamma[c], beta[c]), x),
         );
     });
 }
 
-/// The gradients of [`batch_norm`] with moments of the batch: of x, γ and β.
+/// The gradients of [`batch_norm`] with moments of the batch: of γ and β; that of x is put where that of y was.
 pub fn batch_norm_backward(
     x: &[f32],
     of: Channels,
     at: &Moments,
     gamma: &[f32],
-    output_gradient: &[f32],
-    input_gradient: &mut [f32],
+    gradient: &mut [f32],
 ) -> (Vec<f32>, Vec<f32>) {
     let count = (x.len() / of.channels.max(1)) as f32;
     let sums: Vec<(f32, f32)> = (0..of.channels)
         .into_par_iter()
         .map(|c| {
-            let planes = x.chunks_exact(of.plane).zip(output_gradient.chunks_exact(of.plane));
+            let planes = x.chunks_exact(of.plane).zip(gradient.chunks_exact(of.plane));
             vectors(
                 #[inline(always)]
                 || {
@@ -334,14 +340,13 @@ pub fn batch_norm_backward(
             )
         })
         .collect();
-    let planes = x.par_chunks(of.plane).zip(output_gradient.par_chunks(of.plane));
-    planes.zip(input_gradient.par_chunks_mut(of.plane)).enumerate().for_each(|(i, ((x, g), d))| {
+    x.par_chunks(of.plane).zip(gradient.par_chunks_mut(of.plane)).enumerate().for_each(|(i, (x, g))| {
         let c = i % of.channels;
         let scale = at.scale[c] * gamma[c];
         let terms = (scale, scale * at.scale[c] * sums[c].0 / count, scale * sums[c].1 / count);
         vectors(
             #[inline(always)]
-            || combined(x, at.mean[c], g, terms, d),
+            || combine(x, at.mean[c], terms, g),
         );
     });
     sums.into_iter().unzip()

@@ -45,27 +45,27 @@ impl Padded {
         (channel * self.height + y) * self.pitch() + x % self.columns.stride * self.phase + x / self.columns.stride
     }
 
-    /// Copies channels `[channels, height, width]` into `padded`, and zeros around them.
+    /// Copies channels `[channels, height, width]` into `padded`, which keeps its zeros around them.
+    #[inline(always)]
     pub fn fill(&self, image: &[f32], padded: &mut [f32]) {
         let (height, width) = (self.rows.input, self.columns.input);
         let stride = self.columns.stride;
         let planes = padded.chunks_exact_mut(self.height * self.pitch());
         for (plane, image) in planes.zip(image.chunks_exact(height * width)) {
             for (y, row) in plane.chunks_exact_mut(self.pitch()).enumerate() {
-                row.fill(0.0);
                 let Some(y) = y.checked_sub(self.rows.before).filter(|&y| y < height) else { continue };
                 let image = &image[y * width..][..width];
                 for (phase, row) in row.chunks_exact_mut(self.phase).enumerate() {
                     // The first place of this phase that is not padding.
-                    let first = self.columns.before.saturating_sub(phase).div_ceil(stride);
-                    let start = first * stride + phase - self.columns.before;
-                    let inside = row.iter_mut().skip(first);
+                    let first = self.columns.before.saturating_sub(phase).div_ceil(stride).min(row.len());
+                    let start = (first * stride + phase - self.columns.before).min(width);
+                    let (row, image) = (&mut row[first..], &image[start..]);
+                    let count = row.len().min(image.len().div_ceil(stride));
                     if stride == 1 {
-                        let count = width.min(self.phase.saturating_sub(first));
-                        row[first..][..count].copy_from_slice(&image[..count]);
+                        row[..count].copy_from_slice(&image[..count]);
                     } else {
-                        for (to, from) in inside.zip(image.iter().skip(start).step_by(stride)) {
-                            *to = *from;
+                        for i in 0..count {
+                            row[i] = image[i * stride];
                         }
                     }
                 }

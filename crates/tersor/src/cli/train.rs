@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 
+mod bench;
 mod dataset;
 mod fit;
 
@@ -9,12 +10,14 @@ mod fit;
 #[derive(Subcommand)]
 pub enum Train {
     Fit(Box<fit::Fitting>),
+    Bench(bench::Bench),
 }
 
 impl Train {
     pub fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Fit(fitting) => fitting.run(),
+            Self::Bench(bench) => bench.run(),
         }
     }
 }

@@ -9,8 +9,7 @@ use burn::tensor::Tensor;
 
 use super::Classifier;
 use crate::init::Initial;
-use crate::nn::Fast;
-use crate::op::relu;
+use crate::nn::By;
 
 /// 61,706 parameters for 1×28×28 pictures of 10 classes: conv 5×5 1→6 (padding 2), ReLU, max pool 2, conv 5×5 6→16,
 /// ReLU, max pool 2, linear 400→120, ReLU, 120→84, ReLU, 84→10.
@@ -42,12 +41,12 @@ impl LeNet5 {
 }
 
 impl Classifier for LeNet5 {
-    fn logits(&self, pictures: Tensor<4>) -> Tensor<2> {
-        let x = self.pool.fast(relu(self.first.fast(pictures)));
-        let x = self.pool.fast(relu(self.second.fast(x)));
-        let x = relu(self.third.fast(x.flatten::<2>(1, 3)));
-        let x = relu(self.fourth.fast(x));
-        self.last.fast(x)
+    fn logits_by(&self, pictures: Tensor<4>, by: By) -> Tensor<2> {
+        let x = by.pool(&self.pool, by.relu(by.conv(&self.first, pictures)));
+        let x = by.pool(&self.pool, by.relu(by.conv(&self.second, x)));
+        let x = by.relu(by.linear(&self.third, x.flatten::<2>(1, 3)));
+        let x = by.relu(by.linear(&self.fourth, x));
+        by.linear(&self.last, x)
     }
 }
 

@@ -9,15 +9,20 @@ use std::marker::PhantomData;
 
 use crate::fit::{Measured, Task};
 use crate::loader::Batch;
-use crate::op;
+use crate::nn::By;
 
 pub use lenet::LeNet5;
 pub use resnet::ResNet20;
 
 /// A network that tells classes of pictures apart.
 pub trait Classifier: Module {
-    /// The logits `[pictures, classes]` of `[pictures, channels, height, width]`.
-    fn logits(&self, pictures: Tensor<4>) -> Tensor<2>;
+    /// The logits `[pictures, classes]` of `[pictures, channels, height, width]`, by our kernels or by Burn's.
+    fn logits_by(&self, pictures: Tensor<4>, by: By) -> Tensor<2>;
+
+    /// The logits by our kernels.
+    fn logits(&self, pictures: Tensor<4>) -> Tensor<2> {
+        self.logits_by(pictures, By::Us)
+    }
 }
 
 /// The task of telling which class a picture shows: the loss is the mean cross entropy, `−log softmax(logits)[label]`.
@@ -48,7 +53,7 @@ impl<M: Classifier> Task for Classification<M> {
         let logits = model.logits(pictures);
         let answers = logits.clone().argmax(1).reshape([-1]);
         let correct = answers.equal(labels).int().sum().into_scalar::<i64>() as u64;
-        let loss = op::cross_entropy(logits, &classes);
+        let loss = By::Us.cross_entropy(logits, &classes);
         Measured { loss, correct: Some(correct), examples }
     }
 }

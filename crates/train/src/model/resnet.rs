@@ -8,8 +8,7 @@ use burn::tensor::Tensor;
 
 use super::Classifier;
 use crate::init::Initial;
-use crate::nn::Fast;
-use crate::op::{self, Look, relu};
+use crate::nn::By;
 
 /// 272,474 parameters for 3×32×32 pictures of 10 classes: conv 3×3 3→16; three stages of three blocks, 16, 32 and 64
 /// channels wide, the second and third halving the picture; mean over positions; linear 64→10.
@@ -53,12 +52,10 @@ impl ResNet20 {
 }
 
 impl Classifier for ResNet20 {
-    fn logits(&self, pictures: Tensor<4>) -> Tensor<2> {
-        let x = relu(self.stem.forward(pictures));
-        let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
-        let [pictures, channels, height, width] = x.dims();
-        let mean = op::mean_pool(x, [height, width], Look::default()).reshape([pictures, channels]);
-        self.last.fast(mean)
+    fn logits_by(&self, pictures: Tensor<4>, by: By) -> Tensor<2> {
+        let x = self.stem.bent(pictures, None, by);
+        let x = self.blocks.iter().fold(x, |x, block| block.forward(x, by));
+        by.linear(&self.last, by.mean(x))
     }
 }
 
@@ -73,13 +70,12 @@ impl Block {
         }
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let along = self.second.forward(relu(self.first.forward(x.clone())));
-        let shortcut = match &self.shortcut {
-            Some(shortcut) => shortcut.forward(x),
-            None => x,
+    fn forward(&self, x: Tensor<4>, by: By) -> Tensor<4> {
+        let passed = match &self.shortcut {
+            Some(shortcut) => shortcut.forward(x.clone(), by),
+            None => x.clone(),
         };
-        relu(along + shortcut)
+        self.second.bent(self.first.bent(x, None, by), Some(passed), by)
     }
 }
 
@@ -103,8 +99,13 @@ impl Unit {
         }
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.norm.fast(self.convolution.fast(x))
+    fn forward(&self, x: Tensor<4>, by: By) -> Tensor<4> {
+        by.norm(&self.norm, by.conv(&self.convolution, x))
+    }
+
+    /// max(what it gives + `passed`, 0).
+    fn bent(&self, x: Tensor<4>, passed: Option<Tensor<4>>, by: By) -> Tensor<4> {
+        by.norm_relu(&self.norm, by.conv(&self.convolution, x), passed)
     }
 }
 

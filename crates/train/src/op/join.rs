@@ -34,6 +34,28 @@ impl Array {
     fn of(tensor: FlexTensor) -> Self {
         Self(if tensor.layout().contiguous_offsets().is_some() { tensor } else { tensor.to_contiguous() })
     }
+
+    /// After `kernel` has worked on its numbers: in their place if nobody else holds them, else in a copy.
+    pub fn changed<R>(mut self, kernel: impl FnOnce(&mut [f32]) -> R) -> (Self, R) {
+        let whole = self.0.storage::<f32>().len() == self.values().len();
+        if !whole || !self.0.is_unique() {
+            self = Self::new(self.values().to_vec(), self.shape().clone());
+        }
+        let told = kernel(self.0.storage_mut());
+        (self, told)
+    }
+
+    fn shaped(self, shape: Shape) -> Self {
+        if *self.shape() == shape { self } else { Self(self.0.reshape(shape)) }
+    }
+}
+
+/// Numbers without a shape yet.
+impl From<Vec<f32>> for Array {
+    fn from(values: Vec<f32>) -> Self {
+        let count = values.len();
+        Self::new(values, [count])
+    }
 }
 
 /// A function of N tensors with its gradient.
@@ -44,13 +66,28 @@ pub trait Operation<const N: usize>: Debug + Clone + Send + 'static {
     /// The output, and what is kept.
     fn forward(&self, inputs: [Array; N]) -> (Array, Self::Kept);
 
-    /// The gradients of the inputs for which one is `wanted`, in their shapes, from that of the output.
-    fn backward(&self, kept: Self::Kept, gradient: &[f32], wanted: [bool; N]) -> [Option<Vec<f32>>; N];
+    /// The output alone, where there is no way back.
+    fn infer(&self, inputs: [Array; N]) -> Array {
+        self.forward(inputs).0
+    }
+
+    /// The gradients of the inputs for which one is `wanted`, of any shape, from that of the output.
+    fn backward(&self, kept: Self::Kept, gradient: Array, wanted: [bool; N]) -> [Option<Array>; N];
 }
 
 /// What an operation takes: the dispatched tensor, associated with autodiff if any input of the operation is.
 pub fn input<const D: usize>(tensor: Tensor<D>, tracked: bool) -> DispatchTensor {
     if tracked { tensor.autodiff().into_dispatch() } else { tensor.into_dispatch() }
+}
+
+/// Whether our kernels run on `tensor`.
+pub fn serves<const D: usize>(tensor: &Tensor<D>, tracked: bool) -> bool {
+    let tensor = [input(tensor.clone(), tracked)];
+    if tracked {
+        primitives::<Autodiff<Flex>, 1>(tensor).is_some_and(|[tensor]| tensor.primitive().dtype() == DType::F32)
+    } else {
+        primitives::<Flex, 1>(tensor).is_some_and(|[tensor]| tensor.dtype() == DType::F32)
+    }
 }
 
 /// Applies an operation; `None` where our kernels do not run: on another backend than Flex, on other numbers than f32, or
@@ -83,7 +120,7 @@ pub fn apply<O: Operation<N>, const N: usize>(
     if inputs.iter().any(|input| input.dtype() != DType::F32) {
         return None;
     }
-    let (output, _) = operation.forward(inputs.map(Array::of));
+    let output = operation.infer(inputs.map(Array::of));
     Some(<DispatchTensor as DispatchKindConversion<Flex>>::from_backend(BackendTensor::Float(output.0)))
 }
 
@@ -149,10 +186,10 @@ impl<O: Operation<N>, const N: usize> Backward<Flex, N> for Joined<O> {
         let gradient = Array::of(grads.consume::<Flex>(&ops.node));
         let State { operation, kept, shapes } = ops.state;
         let wanted = ops.parents.each_ref().map(Option::is_some);
-        let gradients = operation.backward(kept, gradient.values(), wanted);
+        let gradients = operation.backward(kept, gradient, wanted);
         for ((parent, gradient), shape) in ops.parents.into_iter().zip(gradients).zip(shapes) {
             if let (Some(parent), Some(gradient)) = (parent, gradient) {
-                grads.register::<Flex>(parent.id, Array::new(gradient, shape).0);
+                grads.register::<Flex>(parent.id, gradient.shaped(shape).0);
             }
         }
     }

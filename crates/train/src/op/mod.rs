@@ -17,20 +17,21 @@ use tersor_kernels::training::pool::Pool;
 use tersor_kernels::training::softmax;
 use tersor_kernels::window::{Padding, Window};
 
-use join::{Array, Operation, apply, input};
+use join::{Array, Operation, apply, input, serves};
 
-/// y = f(x), number by number.
+/// y = f(x), number by number; in the place of x where nobody else needs it.
 pub fn activation<const D: usize>(kind: Activation, x: Tensor<D>) -> Tensor<D> {
     let tracked = x.is_autodiff();
-    match apply(kind, [input(x.clone(), tracked)], tracked) {
-        Some(y) => Tensor::from_dispatch(y),
-        None => match kind {
-            Activation::Relu => burn_activation::relu(x),
-            Activation::Gelu => burn_activation::gelu(x),
-            Activation::Silu => burn_activation::silu(x),
-            Activation::Sigmoid => burn_activation::sigmoid(x),
-            Activation::Tanh => burn_activation::tanh(x),
-        },
+    if serves(&x, tracked) {
+        // Moved, so that nobody else holds it.
+        return apply(kind, [input(x, tracked)], tracked).map(Tensor::from_dispatch).expect("it serves");
+    }
+    match kind {
+        Activation::Relu => burn_activation::relu(x),
+        Activation::Gelu => burn_activation::gelu(x),
+        Activation::Silu => burn_activation::silu(x),
+        Activation::Sigmoid => burn_activation::sigmoid(x),
+        Activation::Tanh => burn_activation::tanh(x),
     }
 }
 
@@ -43,17 +44,20 @@ impl Operation<1> for Activation {
     type Kept = Array;
 
     fn forward(&self, [x]: [Array; 1]) -> (Array, Array) {
-        let mut y = vec![0.0; x.values().len()];
-        Activation::forward(*self, x.values(), &mut y);
-        let y = Array::new(y, x.shape().clone());
-        let kept = if self.keeps_output() { y.clone() } else { x };
-        (y, kept)
+        if self.keeps_output() {
+            let y = self.infer([x]);
+            (y.clone(), y)
+        } else {
+            (self.infer([x.clone()]), x)
+        }
     }
 
-    fn backward(&self, kept: Array, gradient: &[f32], _: [bool; 1]) -> [Option<Vec<f32>>; 1] {
-        let mut d = vec![0.0; gradient.len()];
-        Activation::backward(*self, kept.values(), gradient, &mut d);
-        [Some(d)]
+    fn infer(&self, [x]: [Array; 1]) -> Array {
+        x.changed(|x| Activation::forward(*self, x)).0
+    }
+
+    fn backward(&self, kept: Array, gradient: Array, _: [bool; 1]) -> [Option<Array>; 1] {
+        [Some(gradient.changed(|d| Activation::backward(*self, kept.values(), d)).0)]
     }
 }
 
@@ -134,7 +138,7 @@ impl Convolved {
         Array::new(y, [shape.images, shape.out_channels, shape.rows.output, shape.columns.output])
     }
 
-    fn gradients(&self, (x, weights): (Array, Array), gradient: &[f32], wanted: [bool; 2]) -> [Option<Vec<f32>>; 2] {
+    fn gradients(&self, (x, weights): (Array, Array), gradient: &[f32], wanted: [bool; 2]) -> [Option<Array>; 2] {
         let depthwise = self.depthwise();
         let of_input = wanted[0].then(|| {
             let mut d = vec![0.0; self.0.input_len()];
@@ -142,7 +146,7 @@ impl Convolved {
                 Some(depthwise) => depthwise.backward_input(gradient, weights.values(), &mut d),
                 None => self.0.backward_input(gradient, weights.values(), &mut d),
             }
-            d
+            d.into()
         });
         let of_weights = wanted[1].then(|| {
             let mut d = vec![0.0; self.0.weights_len()];
@@ -150,7 +154,7 @@ impl Convolved {
                 Some(depthwise) => depthwise.backward_weights(x.values(), gradient, &mut d),
                 None => self.0.backward_weights(x.values(), gradient, &mut d),
             }
-            d
+            d.into()
         });
         [of_input, of_weights]
     }
@@ -163,8 +167,8 @@ impl Operation<2> for Convolved {
         (self.output(&x, &weights, &[]), (x, weights))
     }
 
-    fn backward(&self, kept: Self::Kept, gradient: &[f32], wanted: [bool; 2]) -> [Option<Vec<f32>>; 2] {
-        self.gradients(kept, gradient, wanted)
+    fn backward(&self, kept: Self::Kept, gradient: Array, wanted: [bool; 2]) -> [Option<Array>; 2] {
+        self.gradients(kept, gradient.values(), wanted)
     }
 }
 
@@ -175,12 +179,12 @@ impl Operation<3> for Convolved {
         (self.output(&x, &weights, bias.values()), (x, weights))
     }
 
-    fn backward(&self, kept: Self::Kept, gradient: &[f32], wanted: [bool; 3]) -> [Option<Vec<f32>>; 3] {
-        let [of_input, of_weights] = self.gradients(kept, gradient, [wanted[0], wanted[1]]);
+    fn backward(&self, kept: Self::Kept, gradient: Array, wanted: [bool; 3]) -> [Option<Array>; 3] {
+        let [of_input, of_weights] = self.gradients(kept, gradient.values(), [wanted[0], wanted[1]]);
         let of_bias = wanted[2].then(|| {
             let mut d = vec![0.0; self.0.out_channels];
-            self.0.backward_bias(gradient, &mut d);
-            d
+            self.0.backward_bias(gradient.values(), &mut d);
+            d.into()
         });
         [of_input, of_weights, of_bias]
     }
@@ -253,10 +257,10 @@ impl Operation<1> for Largest {
         (Array::new(y, self.0.output()), from)
     }
 
-    fn backward(&self, from: Vec<u32>, gradient: &[f32], _: [bool; 1]) -> [Option<Vec<f32>>; 1] {
+    fn backward(&self, from: Vec<u32>, gradient: Array, _: [bool; 1]) -> [Option<Array>; 1] {
         let mut d = vec![0.0; self.0.input_len()];
-        self.0.pool.largest_backward(&from, gradient, &mut d);
-        [Some(d)]
+        self.0.pool.largest_backward(&from, gradient.values(), &mut d);
+        [Some(d.into())]
     }
 }
 
@@ -272,10 +276,10 @@ impl Operation<1> for Mean {
         (Array::new(y, self.0.output()), ())
     }
 
-    fn backward(&self, (): (), gradient: &[f32], _: [bool; 1]) -> [Option<Vec<f32>>; 1] {
+    fn backward(&self, (): (), gradient: Array, _: [bool; 1]) -> [Option<Array>; 1] {
         let mut d = vec![0.0; self.0.input_len()];
-        self.0.pool.mean_backward(gradient, true, &mut d);
-        [Some(d)]
+        self.0.pool.mean_backward(gradient.values(), true, &mut d);
+        [Some(d.into())]
     }
 }
 
@@ -308,17 +312,17 @@ impl Linear {
         Array::new(y, shape)
     }
 
-    fn gradients(&self, (x, weights): (Array, Array), gradient: &[f32], wanted: [bool; 2]) -> [Option<Vec<f32>>; 2] {
+    fn gradients(&self, (x, weights): (Array, Array), gradient: &[f32], wanted: [bool; 2]) -> [Option<Array>; 2] {
         let sizes = (self.inputs, self.outputs);
         let of_input = wanted[0].then(|| {
             let mut d = vec![0.0; x.values().len()];
             matrix::linear_backward_input(gradient, weights.values(), sizes, &mut d);
-            d
+            d.into()
         });
         let of_weights = wanted[1].then(|| {
             let mut d = vec![0.0; self.inputs * self.outputs];
             matrix::linear_backward_weights(x.values(), gradient, sizes, &mut d);
-            d
+            d.into()
         });
         [of_input, of_weights]
     }
@@ -331,8 +335,8 @@ impl Operation<2> for Linear {
         (self.output(&x, &weights, &[]), (x, weights))
     }
 
-    fn backward(&self, kept: Self::Kept, gradient: &[f32], wanted: [bool; 2]) -> [Option<Vec<f32>>; 2] {
-        self.gradients(kept, gradient, wanted)
+    fn backward(&self, kept: Self::Kept, gradient: Array, wanted: [bool; 2]) -> [Option<Array>; 2] {
+        self.gradients(kept, gradient.values(), wanted)
     }
 }
 
@@ -343,12 +347,12 @@ impl Operation<3> for Linear {
         (self.output(&x, &weights, bias.values()), (x, weights))
     }
 
-    fn backward(&self, kept: Self::Kept, gradient: &[f32], wanted: [bool; 3]) -> [Option<Vec<f32>>; 3] {
-        let [of_input, of_weights] = self.gradients(kept, gradient, [wanted[0], wanted[1]]);
+    fn backward(&self, kept: Self::Kept, gradient: Array, wanted: [bool; 3]) -> [Option<Array>; 3] {
+        let [of_input, of_weights] = self.gradients(kept, gradient.values(), [wanted[0], wanted[1]]);
         let of_bias = wanted[2].then(|| {
             let mut d = vec![0.0; self.outputs];
-            matrix::sum_of_rows(gradient, &mut d);
-            d
+            matrix::sum_of_rows(gradient.values(), &mut d);
+            d.into()
         });
         [of_input, of_weights, of_bias]
     }
@@ -381,10 +385,10 @@ impl Operation<3> for LayerNorm {
         (Array::new(y, x.shape().clone()), (x, gamma, at))
     }
 
-    fn backward(&self, (x, gamma, at): Self::Kept, gradient: &[f32], _: [bool; 3]) -> [Option<Vec<f32>>; 3] {
-        let mut d = vec![0.0; gradient.len()];
-        let (of_gamma, of_beta) = norm::layer_norm_backward(x.values(), gamma.values(), &at, gradient, &mut d);
-        [Some(d), Some(of_gamma), Some(of_beta)]
+    fn backward(&self, (x, gamma, at): Self::Kept, gradient: Array, _: [bool; 3]) -> [Option<Array>; 3] {
+        let (d, (of_gamma, of_beta)) =
+            gradient.changed(|d| norm::layer_norm_backward(x.values(), gamma.values(), &at, d));
+        [Some(d), Some(of_gamma.into()), Some(of_beta.into())]
     }
 }
 
@@ -393,46 +397,119 @@ impl Operation<3> for LayerNorm {
 /// # Panics
 /// If the groups do not divide the channels.
 pub fn group_norm(x: Tensor<4>, groups: usize, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f32) -> Tensor<4> {
+    normed(x, (groups, epsilon, false), (gamma, beta), None)
+}
+
+/// max(group norm + `passed`, 0): the end of a residual block, in one pass over memory; see [`group_norm`].
+///
+/// # Panics
+/// If the groups do not divide the channels, or what passed has another shape.
+pub fn group_norm_relu(
+    x: Tensor<4>,
+    groups: usize,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    epsilon: f32,
+    passed: Option<Tensor<4>>,
+) -> Tensor<4> {
+    if let Some(passed) = &passed {
+        assert_eq!(passed.dims(), x.dims(), "group norm: what passed has another shape");
+    }
+    normed(x, (groups, epsilon, true), (gamma, beta), passed)
+}
+
+fn normed(
+    x: Tensor<4>,
+    (groups, epsilon, relu): (usize, f32, bool),
+    (gamma, beta): (Tensor<1>, Tensor<1>),
+    passed: Option<Tensor<4>>,
+) -> Tensor<4> {
     let [images, channels, height, width] = x.dims();
     assert!(
         groups > 0 && channels.is_multiple_of(groups),
         "group norm: {groups} groups do not divide {channels} channels"
     );
-    let tracked = x.is_autodiff() || gamma.is_autodiff() || beta.is_autodiff();
-    let of = Channels { channels, plane: height * width };
-    let inputs = [input(x.clone(), tracked), input(gamma.clone(), tracked), input(beta.clone(), tracked)];
-    if let Some(y) = apply(GroupNorm { of, groups, epsilon }, inputs, tracked) {
-        return Tensor::from_dispatch(y);
+    let tracked = [x.is_autodiff(), gamma.is_autodiff(), beta.is_autodiff()].contains(&true)
+        || passed.as_ref().is_some_and(Tensor::is_autodiff);
+    let operation = norm::GroupNorm { of: Channels { channels, plane: height * width }, groups, epsilon, relu };
+    let serves = serves(&x, tracked)
+        && [&gamma, &beta].into_iter().all(|tensor| serves(tensor, tracked))
+        && passed.as_ref().is_none_or(|passed| serves(passed, tracked));
+    if serves {
+        let inputs = [input(x, tracked), input(gamma, tracked), input(beta, tracked)];
+        let done = match passed {
+            Some(passed) => {
+                let [x, gamma, beta] = inputs;
+                apply(operation, [x, gamma, beta, input(passed, tracked)], tracked)
+            }
+            None => apply(operation, inputs, tracked),
+        };
+        return done.map(Tensor::from_dispatch).expect("it serves");
     }
     let x = x.reshape([images, groups, channels / groups * height * width]);
     let apart = x.clone() - x.mean_dim(2);
     let variance = apart.clone().powi_scalar(2).mean_dim(2);
     let normal = (apart / (variance + epsilon).sqrt()).reshape([images, channels, height, width]);
-    normal * gamma.reshape([1, channels, 1, 1]) + beta.reshape([1, channels, 1, 1])
+    let y = normal * gamma.reshape([1, channels, 1, 1]) + beta.reshape([1, channels, 1, 1]);
+    let y = match passed {
+        Some(passed) => y + passed,
+        None => y,
+    };
+    if relu { burn_activation::relu(y) } else { y }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct GroupNorm {
-    of: Channels,
-    groups: usize,
-    epsilon: f32,
+/// What [`norm::GroupNorm`] needs on the way back: x, γ, the moments, and with ReLU y.
+type Normed = (Array, Array, Moments, Option<Array>);
+
+fn normed_forward(of: &norm::GroupNorm, x: Array, affine: [&Array; 2], passed: &[f32]) -> (Array, Moments) {
+    let [gamma, beta] = affine.map(Array::values);
+    x.changed(|x| of.forward(x, (gamma, beta), passed))
 }
 
-impl Operation<3> for GroupNorm {
-    type Kept = (Array, Array, Moments);
+fn normed_backward(
+    of: &norm::GroupNorm,
+    (x, gamma, at, y): Normed,
+    gradient: Array,
+    passed: &mut [f32],
+) -> [Option<Array>; 3] {
+    let y = y.as_ref().map_or(&[][..], Array::values);
+    let (d, (of_gamma, of_beta)) = gradient.changed(|d| of.backward(x.values(), gamma.values(), &at, y, d, passed));
+    [Some(d), Some(of_gamma.into()), Some(of_beta.into())]
+}
 
-    fn forward(&self, [x, gamma, beta]: [Array; 3]) -> (Array, Self::Kept) {
-        let mut y = vec![0.0; x.values().len()];
-        let affine = (gamma.values(), beta.values());
-        let at = norm::group_norm(x.values(), self.of, self.groups, affine, self.epsilon, &mut y);
-        (Array::new(y, x.shape().clone()), (x, gamma, at))
+impl Operation<3> for norm::GroupNorm {
+    type Kept = Normed;
+
+    fn forward(&self, [x, gamma, beta]: [Array; 3]) -> (Array, Normed) {
+        let (y, at) = normed_forward(self, x.clone(), [&gamma, &beta], &[]);
+        (y.clone(), (x, gamma, at, self.relu.then_some(y)))
     }
 
-    fn backward(&self, (x, gamma, at): Self::Kept, gradient: &[f32], _: [bool; 3]) -> [Option<Vec<f32>>; 3] {
-        let mut d = vec![0.0; gradient.len()];
-        let (of_gamma, of_beta) =
-            norm::group_norm_backward(x.values(), self.of, self.groups, gamma.values(), &at, gradient, &mut d);
-        [Some(d), Some(of_gamma), Some(of_beta)]
+    fn infer(&self, [x, gamma, beta]: [Array; 3]) -> Array {
+        normed_forward(self, x, [&gamma, &beta], &[]).0
+    }
+
+    fn backward(&self, kept: Normed, gradient: Array, _: [bool; 3]) -> [Option<Array>; 3] {
+        normed_backward(self, kept, gradient, &mut [])
+    }
+}
+
+impl Operation<4> for norm::GroupNorm {
+    type Kept = Normed;
+
+    fn forward(&self, [x, gamma, beta, passed]: [Array; 4]) -> (Array, Normed) {
+        let (y, at) = normed_forward(self, x.clone(), [&gamma, &beta], passed.values());
+        (y.clone(), (x, gamma, at, self.relu.then_some(y)))
+    }
+
+    fn infer(&self, [x, gamma, beta, passed]: [Array; 4]) -> Array {
+        normed_forward(self, x, [&gamma, &beta], passed.values()).0
+    }
+
+    fn backward(&self, kept: Normed, gradient: Array, _: [bool; 4]) -> [Option<Array>; 4] {
+        let mut of_passed = vec![0.0; gradient.values().len()];
+        let [x, gamma, beta] = normed_backward(self, kept, gradient, &mut of_passed);
+        [x, gamma, beta, Some(of_passed.into())]
     }
 }
 
@@ -468,11 +545,12 @@ impl Operation<1> for CrossEntropy {
         (Array::new(vec![loss], [1]), gradient)
     }
 
-    fn backward(&self, mut kept: Vec<f32>, gradient: &[f32], _: [bool; 1]) -> [Option<Vec<f32>>; 1] {
-        if gradient[0] != 1.0 {
-            kept.iter_mut().for_each(|d| *d *= gradient[0]);
+    fn backward(&self, mut kept: Vec<f32>, gradient: Array, _: [bool; 1]) -> [Option<Array>; 1] {
+        let gradient = gradient.values()[0];
+        if gradient != 1.0 {
+            kept.iter_mut().for_each(|d| *d *= gradient);
         }
-        [Some(kept)]
+        [Some(kept.into())]
     }
 }
 
@@ -516,10 +594,10 @@ impl Operation<1> for Attended {
         (output.clone(), (qkv, output, logarithms))
     }
 
-    fn backward(&self, (qkv, output, logarithms): Self::Kept, gradient: &[f32], _: [bool; 1]) -> [Option<Vec<f32>>; 1] {
+    fn backward(&self, (qkv, output, logarithms): Self::Kept, gradient: Array, _: [bool; 1]) -> [Option<Array>; 1] {
         let mut d = vec![0.0; qkv.values().len()];
-        self.0.backward(qkv.values(), output.values(), &logarithms, gradient, &mut d);
-        [Some(d)]
+        self.0.backward(qkv.values(), output.values(), &logarithms, gradient.values(), &mut d);
+        [Some(d.into())]
     }
 }
 
@@ -594,9 +672,9 @@ impl Operation<4> for Remembered {
         (h.clone(), (operands, h, trace.into()))
     }
 
-    fn backward(&self, (operands, h, trace): Self::Kept, gradient: &[f32], _: [bool; 4]) -> [Option<Vec<f32>>; 4] {
+    fn backward(&self, (operands, h, trace): Self::Kept, gradient: Array, _: [bool; 4]) -> [Option<Array>; 4] {
         let [x, input, recurrent, bias] = operands.each_ref().map(Array::values);
-        let d = self.0.backward(x, Weights { input, recurrent, bias }, h.values(), &trace, gradient);
-        [Some(d.input), Some(d.weights), Some(d.recurrent), Some(d.bias)]
+        let d = self.0.backward(x, Weights { input, recurrent, bias }, h.values(), &trace, gradient.values());
+        [d.input, d.weights, d.recurrent, d.bias].map(|d| Some(d.into()))
     }
 }

@@ -161,7 +161,7 @@ impl ClusterBench {
                 }
             }
             Part::Time => {
-                for (input, messages, board) in [(blocks(2000), 1.25, 2.5), (gaussians(1500), 1.0, 2.0)] {
+                for (input, messages, board) in [(blocks(2000), 1.25, 2.8), (gaussians(1500), 1.0, 2.0)] {
                     for (model, c) in
                         [(MessagePassing, messages), (Static, messages), (Blackboard, board), (StaticBlackboard, board)]
                     {
