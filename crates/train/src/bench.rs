@@ -18,6 +18,7 @@ use crate::init::Initial;
 use crate::model::ResNet20;
 use crate::nn::By;
 use crate::op::step;
+use crate::pool::within_pool;
 use crate::probe::{Cnn, Lstm, Probe, Transformer, VOCABULARY};
 
 /// Which network.
@@ -148,10 +149,10 @@ pub fn bench(
         for mode in [Mode::Train, Mode::Infer] {
             let [mut ours, mut burns, mut theirs] = [const { Vec::new() }; 3];
             for round in 0..=settings.rounds.max(1) {
-                let burn = timed(settings.seconds, || run(By::Burn, mode));
+                let burn = timed(settings.seconds, || within_pool(|| run(By::Burn, mode)));
                 let request = Request { probe, mode, seconds: settings.seconds };
                 let answer = pytorch.as_mut().map(|pytorch| pytorch.server.ask::<Answer>(&request)).transpose()?;
-                let us = timed(settings.seconds, || run(By::Us, mode));
+                let us = timed(settings.seconds, || within_pool(|| run(By::Us, mode)));
                 // The first round warms up.
                 if round > 0 {
                     burns.push(burn);
@@ -191,7 +192,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Runs one step by someone in a mode.
-type Step = Box<dyn FnMut(By, Mode)>;
+type Step = Box<dyn FnMut(By, Mode) + Send>;
 
 /// A probe, once with our operations and steps and once with Burn's.
 fn steps(probe: Kind) -> Step {

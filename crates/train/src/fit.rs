@@ -20,6 +20,7 @@ use crate::loader::{Batches, Position, Source};
 use crate::log::Epoch;
 use crate::metric::{Metrics, Score, Tally};
 use crate::optimizer::{self, Choice, State};
+use crate::pool::within_pool;
 use crate::schedule::Schedule;
 use crate::stop::{EarlyStop, Goal, Waiting};
 use crate::weights;
@@ -47,11 +48,11 @@ pub struct Fit {
 }
 
 /// What a network is trained for: what is good about its answers to a batch.
-pub trait Task {
+pub trait Task: Sync {
     /// The network.
     type Model: Module;
     /// What it answers to.
-    type Batch;
+    type Batch: Send;
 
     /// Runs `model` on `batch`, which is put on `device`.
     fn measure(&self, model: &Self::Model, batch: Self::Batch, device: &Device) -> Measured;
@@ -240,11 +241,14 @@ pub fn evaluate<T: Task, S: Source<Batch = T::Batch>>(
 ) -> Result<Metrics, Error> {
     let model = model.valid();
     let device = device_of(&model).without_autodiff();
-    let mut tally = Tally::default();
-    for batch in Batches::new(source.clone(), Position::default(), threads)? {
-        tally.add(&task.measure(&model, batch, &device).score());
-    }
-    Ok(tally.metrics())
+    let batches = Batches::new(source.clone(), Position::default(), threads)?;
+    within_pool(move || {
+        let mut tally = Tally::default();
+        for batch in batches {
+            tally.add(&task.measure(&model, batch, &device).score());
+        }
+        Ok(tally.metrics())
+    })
 }
 
 impl Measured {
@@ -280,7 +284,7 @@ impl<T: Task, S: Source<Batch = T::Batch>> Run<'_, T, S> {
         let left = batches.len();
         for done in 1..=left {
             let Some(batch) = batches.next() else { break };
-            let step = self.step(batch, &device)?;
+            let step = within_pool(|| self.step(batch, &device))?;
             self.progress.position = batches.position();
             observer.step(&step);
             // The last batch is saved with what the epoch came to.

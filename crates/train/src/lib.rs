@@ -44,6 +44,7 @@
 //! | `loader.rs`, `augment.rs` | seeded batches, made ahead on other threads |
 //! | `op/` | our kernels as differentiable functions of Burn's tensors; steps of SGD and Adam as its optimisers |
 //! | `nn.rs` | Burn's modules, run by our kernels or its own |
+//! | `pool.rs` | work on a thread of the pool itself |
 //! | `probe.rs` | four networks by which training is measured |
 //! | `bench.rs` | their steps by our kernels, Burn's and PyTorch's |
 //! | `dual.rs` | gradients of functions of gradients |
@@ -66,6 +67,7 @@ pub mod model;
 pub mod nn;
 pub mod op;
 pub mod optimizer;
+pub mod pool;
 pub mod probe;
 pub mod schedule;
 pub mod stop;

@@ -26,7 +26,7 @@ pub const VOCABULARY: usize = 65;
 /// A network that is measured.
 pub trait Probe: Module {
     /// What it reads.
-    type Input: Clone;
+    type Input: Clone + Send;
 
     /// Scores `[rows, classes]`.
     fn scores(&self, input: Self::Input, by: By) -> Tensor<2>;

@@ -13,9 +13,11 @@
 
 use std::f32::consts::FRAC_1_SQRT_2;
 
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::function::{erf, sigmoid, tanh, vectors};
+use super::lanes;
 
 /// Numbers that one task takes.
 const PART: usize = 16 << 10;
@@ -35,7 +37,7 @@ impl Activation {
     /// Puts y where x was.
     pub fn forward(self, x: &mut [f32]) {
         match self {
-            Self::Relu => each(x, |x| if x > 0.0 || x.is_nan() { x } else { 0.0 }),
+            Self::Relu => x.par_chunks_mut(PART).for_each(|x| Arch::new().dispatch(Relu(x))),
             Self::Gelu => each(x, |x| 0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2).0)),
             Self::Silu => each(x, |x| x * sigmoid(x)),
             Self::Sigmoid => each(x, sigmoid),
@@ -53,7 +55,10 @@ impl Activation {
         /// 1 / √(2π).
         const BELL: f32 = 0.398_942_3;
         match self {
-            Self::Relu => each_beside(kept, gradient, |y, g| if y > 0.0 { g } else { 0.0 }),
+            Self::Relu => {
+                let parts = kept.par_chunks(PART).zip(gradient.par_chunks_mut(PART));
+                parts.for_each(|(y, gradient)| Arch::new().dispatch(ReluBackward { y, gradient }));
+            }
             Self::Gelu => each_beside(kept, gradient, |x, g| {
                 let (erf, bell) = erf(x * FRAC_1_SQRT_2);
                 g * (x * BELL).mul_add(bell, 0.5 * (1.0 + erf))
@@ -65,6 +70,31 @@ impl Activation {
             Self::Sigmoid => each_beside(kept, gradient, |y, g| g * y * (1.0 - y)),
             Self::Tanh => each_beside(kept, gradient, |y, g| g * (-y).mul_add(y, 1.0)),
         }
+    }
+}
+
+struct Relu<'a>(&'a mut [f32]);
+
+impl WithSimd for Relu<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        lanes::each(simd, self.0, |x| lanes::relu(simd, x));
+    }
+}
+
+struct ReluBackward<'a> {
+    y: &'a [f32],
+    gradient: &'a mut [f32],
+}
+
+impl WithSimd for ReluBackward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        lanes::each_beside(simd, self.gradient, self.y, |g, y| lanes::relu_backward(simd, y, g));
     }
 }
 

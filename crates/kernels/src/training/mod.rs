@@ -13,6 +13,7 @@
 //! | [`pool`] | largest and mean of windows |
 //! | [`activation`] | ReLU, GELU, SiLU, sigmoid, tanh |
 //! | [`function`] | exp, tanh and erf that vectorise |
+//! | `lanes` | loops a vector at a time |
 //! | [`softmax`] | softmax, log-softmax and their cross-entropy |
 //! | [`norm`] | layer, group and batch norm |
 //! | [`attention`] | attention of many heads, without the matrix of all pairs |
@@ -26,6 +27,7 @@ pub mod attention;
 pub mod convolution;
 pub mod depthwise;
 pub mod function;
+mod lanes;
 pub mod lstm;
 pub mod matrix;
 pub mod norm;

@@ -27,7 +27,7 @@ pub trait Classifier: Module {
 
 /// The task of telling which class a picture shows: the loss is the mean cross entropy, `−log softmax(logits)[label]`.
 #[derive(Debug)]
-pub struct Classification<M>(PhantomData<M>);
+pub struct Classification<M>(PhantomData<fn() -> M>);
 
 impl<M> Classification<M> {
     /// The task.
