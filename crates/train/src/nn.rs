@@ -3,10 +3,10 @@
 //! Models keep Burn's modules, and so their initialisers, records and devices; only the call differs. Burn's `LayerNorm`
 //! keeps its ε to itself, so there [`op::layer_norm`] stands for it. [`By`] chooses between the two, to compare them.
 
-use burn::nn::conv::Conv2d;
+use burn::nn::conv::{Conv1d, Conv2d};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::pool::MaxPool2d;
-use burn::nn::{GroupNorm, LayerNorm, Linear, PaddingConfig2d};
+use burn::nn::{BatchNorm, GroupNorm, LayerNorm, Linear, PaddingConfig1d, PaddingConfig2d};
 use burn::tensor::{Int, Tensor, activation};
 use tersor_kernels::training::activation::Activation;
 
@@ -134,6 +134,41 @@ impl Fast<Tensor<4>> for Conv2d {
         };
         let bias = self.bias.as_ref().map(|bias| bias.val());
         op::convolution(x, self.weight.val(), bias, Look { stride, padding, dilation, groups })
+    }
+}
+
+impl Fast<Tensor<3>> for Conv1d {
+    type Output = Tensor<3>;
+
+    fn fast(&self, x: Tensor<3>) -> Tensor<3> {
+        let span = self.dilation * (self.kernel_size - 1);
+        let padding = match self.padding {
+            PaddingConfig1d::Valid => 0,
+            PaddingConfig1d::Explicit(left, right) if left == right => left,
+            PaddingConfig1d::Same if self.stride == 1 && span.is_multiple_of(2) => span / 2,
+            _ => return self.forward(x),
+        };
+        let (stride, dilation) = ([1, self.stride], [1, self.dilation]);
+        let look = Look { stride, padding: [0, padding], dilation, groups: self.groups };
+        op::convolution_1d(x, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()), look)
+    }
+}
+
+impl Fast<Tensor<4>> for BatchNorm {
+    type Output = Tensor<4>;
+
+    /// While it trains, moves the remembered moments towards those of the batch, as Burn's does.
+    fn fast(&self, x: Tensor<4>) -> Tensor<4> {
+        if !(x.device().is_autodiff() && self.training.is_enabled()) {
+            return self.forward(x);
+        }
+        let device = x.device();
+        let (y, mean, variance) = op::batch_norm(x, self.gamma.val(), self.beta.val(), self.epsilon as f32);
+        for (running, new) in [(&self.running_mean, mean), (&self.running_var, variance)] {
+            let old = running.value_sync().to_device(&device);
+            running.update((old * (1.0 - self.momentum) + new * self.momentum).detach());
+        }
+        y
     }
 }
 

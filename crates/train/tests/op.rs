@@ -1,8 +1,12 @@
 //! Our operations give what Burn's give, and the same gradients; in f64, where our kernels do not run, as well.
 
+use burn::module::Module;
+use burn::nn::conv::Conv1dConfig;
+use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig1d};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData, activation, module};
 use tersor_kernels::training::activation::Activation;
+use tersor_train::nn::Fast;
 use tersor_train::op::{self, Look};
 
 fn random<const D: usize>(shape: [usize; D], dtype: DType) -> Tensor<D> {
@@ -102,6 +106,52 @@ fn linear_is_burns() {
         equal!(tolerance, [x, w, b], op::linear(x.clone(), w.clone(), Some(b.clone())), burns(Some(b.clone())));
         equal!(tolerance, [x, w], op::linear(x.clone(), w.clone(), None), burns(None));
     }
+}
+
+#[test]
+fn softmax_is_burns() {
+    for (dtype, tolerance) in KINDS {
+        let x = random([3, 4, 9], dtype);
+        equal!(tolerance, [x], op::softmax(x.clone()), activation::softmax(x.clone(), 2));
+        equal!(tolerance, [x], op::log_softmax(x.clone()), activation::log_softmax(x.clone(), 2));
+    }
+}
+
+#[test]
+fn one_dimension_is_burns() {
+    let device = Device::flex().autodiff();
+    for (stride, dilation, groups, padding) in [
+        (1, 1, 1, PaddingConfig1d::Same),
+        (2, 1, 2, PaddingConfig1d::Explicit(2, 2)),
+        (1, 2, 1, PaddingConfig1d::Valid),
+        (1, 1, 4, PaddingConfig1d::Explicit(1, 2)),
+    ] {
+        let layer = Conv1dConfig::new(4, 8, 3)
+            .with_stride(stride)
+            .with_dilation(dilation)
+            .with_groups(groups)
+            .with_padding(padding)
+            .init(&device);
+        let (x, w) = (random([2, 4, 11], DType::F32), layer.weight.val());
+        equal!(5e-6, [x, w], layer.fast(x.clone()), layer.forward(x.clone()));
+    }
+}
+
+/// Also what it remembers.
+#[test]
+fn batch_norm_is_burns() {
+    let device = Device::flex().autodiff();
+    let (ours, burns) = (BatchNormConfig::new(5).init(&device), BatchNormConfig::new(5).init(&device));
+    for _ in 0..3 {
+        let x = random([3, 5, 4, 6], DType::F32);
+        equal!(5e-6, [x], ours.fast(x.clone() * 3.0 + 1.0), burns.forward(x.clone() * 3.0 + 1.0));
+    }
+    let value = |layer: &BatchNorm| [layer.running_mean.value(), layer.running_var.value()];
+    for (a, b) in value(&ours).iter().zip(&value(&burns)) {
+        near(a, b, 5e-6, "what is remembered");
+    }
+    let x = random([3, 5, 4, 6], DType::F32).inner();
+    near(&ours.valid().fast(x.clone()), &burns.valid().forward(x), 5e-6, "by what is remembered");
 }
 
 /// In f32 and in f64, where each falls to other code, the same numbers give the same.

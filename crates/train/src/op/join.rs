@@ -90,6 +90,15 @@ pub fn serves<const D: usize>(tensor: &Tensor<D>, tracked: bool) -> bool {
     }
 }
 
+/// What `f` says of the numbers of `tensor`, if our kernels run on it.
+pub fn read<const D: usize, R>(tensor: &Tensor<D>, tracked: bool, f: impl FnOnce(&[f32]) -> R) -> Option<R> {
+    if !serves(tensor, tracked) {
+        return None;
+    }
+    let plain = if tensor.is_autodiff() { tensor.clone().inner() } else { tensor.clone() };
+    plain.try_into_primitive::<Flex>().ok().map(|tensor| f(Array::of(tensor).values()))
+}
+
 /// Applies an operation; `None` where our kernels do not run: on another backend than Flex, on other numbers than f32, or
 /// with checkpoints of gradients. There Burn's own operations serve.
 pub fn apply<O: Operation<N>, const N: usize>(
