@@ -1,8 +1,8 @@
 //! 2-d convolution, and so 1-d with a height of one: y = x ∗ w + b, and the gradients of its three operands.
 //!
 //! Forward, a tile of neighbouring outputs and a few channels stays in registers while the taps run by. Their vectors are
-//! read in the padded image where rows are whole vectors; elsewhere a panel of outputs gathers its taps into a small
-//! matrix (never the whole of im2col). The gradient of the input is again such a gathering, one for each residue of the stride:
+//! read in the padded image; where rows are shorter than a vector, a panel of outputs gathers its taps into a small matrix
+//! (never the whole of im2col). The gradient of the input is again such a gathering, one for each residue of the stride:
 //! of the outputs, with the taps that reach an input of that residue. The gradient of the weights keeps a tile of them in
 //! registers while all pixels of an image run by; nothing is gathered at all.
 
@@ -10,13 +10,9 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::padded::Padded;
-use super::tile::{outer, outer_in_image, outer_of_image};
+use super::tile::{ROWS, VECTORS, block, by_rows, outer, outer_in_image, outer_of_image};
 use crate::window::Window;
 
-/// Rows of a register tile, at most.
-const ROWS: usize = 6;
-/// Vectors of a register tile.
-const VECTORS: usize = 2;
 /// Steps of the reduction for which a panel is gathered: with 24 columns of f32 it is 24 kB, and stays in L1.
 const DEPTH: usize = 256;
 /// Numbers that are copied at once when a panel is gathered.
@@ -259,14 +255,6 @@ fn part(tasks: usize, channels: usize) -> usize {
     channels.div_ceil(parts).next_multiple_of(ROWS).min(channels).max(1)
 }
 
-/// Channels in blocks of nearly equal size, at most [`ROWS`]: first channel and number of the block at `index`.
-#[inline(always)]
-fn block(channels: usize, index: usize) -> (usize, usize) {
-    let blocks = channels.div_ceil(ROWS);
-    let (rows, more) = (channels / blocks, channels % blocks);
-    (index * rows + index.min(more), rows + usize::from(index < more))
-}
-
 /// Weights as tiles read them: `[group][block of each part][reduction][rows of the block]`.
 fn packed(
     groups: usize,
@@ -395,7 +383,7 @@ impl WithSimd for OfImage<'_> {
         for pass in self.all.passes {
             let reduction = pass.offsets.len();
             let weights = &pass.weights[(self.group * self.all.channels.1 + self.first) * reduction..];
-            if pass.columns.is_multiple_of(S::F32_LANES) {
+            if pass.columns >= S::F32_LANES {
                 self.in_image(simd, pass, weights);
             } else {
                 self.in_panels(simd, pass, weights);
@@ -409,61 +397,60 @@ impl OfImage<'_> {
         self.output.len() / self.all.planes.1
     }
 
-    /// Rows of outputs are whole vectors: they are read where they lie in the padded image.
+    /// Rows of outputs are at least a vector long: all are read where they lie in the padded image. The last vector of a row
+    /// ends with it, and may compute some outputs again.
     #[inline(always)]
     fn in_image<S: Simd>(&mut self, simd: S, pass: &Pass, weights: &[f32]) {
-        let (lanes, pixels, channels) = (S::F32_LANES, pass.rows * pass.columns, self.channels());
-        let reduction = pass.offsets.len();
+        let (lanes, channels, reduction) = (S::F32_LANES, self.channels(), pass.offsets.len());
         for index in 0..channels.div_ceil(ROWS) {
-            let (row, rows) = block(channels, index);
-            let weights = &weights[row * reduction..][..rows * reduction];
-            let mut pixel = 0;
-            while pixel < pixels {
-                let vectors = ((pixels - pixel) / lanes).min(VECTORS);
-                match (rows, vectors) {
-                    (1, 1) => self.tile::<S, 1, 1>(simd, pass, weights, row, pixel),
-                    (2, 1) => self.tile::<S, 2, 1>(simd, pass, weights, row, pixel),
-                    (3, 1) => self.tile::<S, 3, 1>(simd, pass, weights, row, pixel),
-                    (4, 1) => self.tile::<S, 4, 1>(simd, pass, weights, row, pixel),
-                    (5, 1) => self.tile::<S, 5, 1>(simd, pass, weights, row, pixel),
-                    (_, 1) => self.tile::<S, ROWS, 1>(simd, pass, weights, row, pixel),
-                    (1, _) => self.tile::<S, 1, VECTORS>(simd, pass, weights, row, pixel),
-                    (2, _) => self.tile::<S, 2, VECTORS>(simd, pass, weights, row, pixel),
-                    (3, _) => self.tile::<S, 3, VECTORS>(simd, pass, weights, row, pixel),
-                    (4, _) => self.tile::<S, 4, VECTORS>(simd, pass, weights, row, pixel),
-                    (5, _) => self.tile::<S, 5, VECTORS>(simd, pass, weights, row, pixel),
-                    _ => self.tile::<S, ROWS, VECTORS>(simd, pass, weights, row, pixel),
+            let (first, rows) = block(channels, index);
+            let weights = &weights[first * reduction..][..rows * reduction];
+            let mut at = Spot::default();
+            while at.row < pass.rows {
+                let one = at.step(pass, lanes);
+                if at.row < pass.rows {
+                    let spots = [one, at.step(pass, lanes)];
+                    by_rows!(rows, self.tile::<S, M, 2>(simd, pass, weights, first, spots));
+                } else {
+                    by_rows!(rows, self.tile::<S, M, 1>(simd, pass, weights, first, [one]));
                 }
-                pixel += vectors * lanes;
             }
         }
     }
 
-    /// M channels from `row` on, N vectors of outputs from `pixel` on.
+    /// M channels from `first` on, N vectors of outputs.
     #[inline(always)]
     fn tile<S: Simd, const M: usize, const N: usize>(
         &mut self,
         simd: S,
         pass: &Pass,
         weights: &[f32],
-        row: usize,
-        pixel: usize,
+        first: usize,
+        spots: [Spot; N],
     ) {
         let mut tile = [[simd.splat_f32s(0.0); N]; M];
         if !self.bias.is_empty() {
-            for (tile, &bias) in tile.iter_mut().zip(&self.bias[row..]) {
+            for (tile, &bias) in tile.iter_mut().zip(&self.bias[first..]) {
                 *tile = [simd.splat_f32s(bias); N];
             }
         }
-        let starts = pass.starts::<N>(pixel, S::F32_LANES);
+        let mut starts = [0; N];
+        for (start, spot) in starts.iter_mut().zip(spots) {
+            *start = spot.row * pass.step + spot.column;
+        }
         outer_of_image(simd, weights, &self.scratch.image, (&pass.offsets, starts), &mut tile);
-        let plane = self.all.planes.1;
-        for (tile, plane) in tile.iter().zip(self.output[row * plane..].chunks_exact_mut(plane)) {
-            if pass.is_whole() {
-                let (to, _) = S::as_mut_simd_f32s(&mut plane[pixel..]);
-                to[..N].copy_from_slice(tile);
-            } else {
-                store(pass, pixel, pulp::bytemuck::cast_slice(tile), plane);
+        let (plane, place) = (self.all.planes.1, pass.place);
+        for (tile, plane) in tile.iter().zip(self.output[first * plane..].chunks_exact_mut(plane)) {
+            for (vector, spot) in tile.iter().zip(spots) {
+                let plane = &mut plane[place.start + spot.row * place.row + spot.column * place.column..];
+                let values: &[f32] = pulp::bytemuck::cast_slice(std::slice::from_ref(vector));
+                if place.column == 1 {
+                    plane[..values.len()].copy_from_slice(values);
+                } else {
+                    for (to, value) in plane.iter_mut().step_by(place.column).zip(values) {
+                        *to = *value;
+                    }
+                }
             }
         }
     }
@@ -494,19 +481,9 @@ impl OfImage<'_> {
                     let (row, rows) = block(channels, index);
                     let weights = &weights[row * reduction + part * DEPTH * rows..][..offsets.len() * rows];
                     let sums = &mut sums[row * panel_width..][..rows * panel_width];
-                    match (rows, vectors) {
-                        (1, 1) => add_tile::<S, 1, 1>(simd, weights, panel, sums),
-                        (2, 1) => add_tile::<S, 2, 1>(simd, weights, panel, sums),
-                        (3, 1) => add_tile::<S, 3, 1>(simd, weights, panel, sums),
-                        (4, 1) => add_tile::<S, 4, 1>(simd, weights, panel, sums),
-                        (5, 1) => add_tile::<S, 5, 1>(simd, weights, panel, sums),
-                        (_, 1) => add_tile::<S, ROWS, 1>(simd, weights, panel, sums),
-                        (1, _) => add_tile::<S, 1, VECTORS>(simd, weights, panel, sums),
-                        (2, _) => add_tile::<S, 2, VECTORS>(simd, weights, panel, sums),
-                        (3, _) => add_tile::<S, 3, VECTORS>(simd, weights, panel, sums),
-                        (4, _) => add_tile::<S, 4, VECTORS>(simd, weights, panel, sums),
-                        (5, _) => add_tile::<S, 5, VECTORS>(simd, weights, panel, sums),
-                        _ => add_tile::<S, ROWS, VECTORS>(simd, weights, panel, sums),
+                    match vectors {
+                        1 => by_rows!(rows, add_tile::<S, M, 1>(simd, weights, panel, sums)),
+                        _ => by_rows!(rows, add_tile::<S, M, VECTORS>(simd, weights, panel, sums)),
                     }
                 }
             }
@@ -527,21 +504,24 @@ fn add_tile<S: Simd, const M: usize, const N: usize>(simd: S, weights: &[f32], p
     outer(simd, weights, panel, tile);
 }
 
-impl Pass {
-    /// Where N vectors of outputs from `pixel` on lie in the padded image, for a tap at 0.
-    #[inline(always)]
-    fn starts<const N: usize>(&self, pixel: usize, lanes: usize) -> [usize; N] {
-        let mut starts = [0; N];
-        for (j, start) in starts.iter_mut().enumerate() {
-            let pixel = pixel + j * lanes;
-            *start = pixel / self.columns * self.step + pixel % self.columns;
-        }
-        starts
-    }
+/// Where a vector of outputs begins.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spot {
+    row: usize,
+    column: usize,
+}
 
-    /// Whether its outputs are their plane.
-    fn is_whole(&self) -> bool {
-        self.place.start == 0 && self.place.column == 1 && self.place.row == self.columns
+impl Spot {
+    /// Goes on to the next vector; returns this one.
+    #[inline(always)]
+    fn step(&mut self, pass: &Pass, lanes: usize) -> Self {
+        let here = *self;
+        self.column += lanes;
+        if self.column >= pass.columns {
+            *self = Self { row: self.row + 1, column: 0 };
+        }
+        self.column = self.column.min(pass.columns - lanes);
+        here
     }
 }
 

@@ -56,9 +56,10 @@ pub struct Gradients {
 }
 
 impl Lstm {
-    /// How many sequences a task takes through all times: as many as make the threads equal, in whole tiles of 6 rows.
+    /// How many sequences a task takes through all times: as many as make the threads equal. They do not meet, so their
+    /// numbers do not depend on it.
     fn sequences(&self) -> usize {
-        self.batch.div_ceil(rayon::current_num_threads()).next_multiple_of(6).max(1)
+        self.batch.div_ceil(rayon::current_num_threads()).max(1)
     }
 
     /// h of all times.
@@ -204,8 +205,9 @@ fn step_backward(
         of_f[j] = d * f[j] * (1.0 - f[j]);
         of_c[j] = d * f[j];
     }
-    match past {
-        Some(past) => of_f.iter_mut().zip(past).for_each(|(d, past)| *d *= past),
-        None => of_f.fill(0.0),
+    let Some(past) = past else { return of_f.fill(0.0) };
+    let (of_f, past) = (&mut of_f[..hidden], &past[..hidden]);
+    for j in 0..hidden {
+        of_f[j] *= past[j];
     }
 }

@@ -4,12 +4,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::tile::outer;
-
-/// Rows of a register tile.
-const ROWS: usize = 6;
-/// Vectors of a register tile.
-const VECTORS: usize = 2;
+use super::tile::{ROWS, VECTORS, block, by_rows, outer};
 
 /// A matrix of `depth` rows as panels of two vectors' columns: `[panel][depth][columns of a panel]`.
 #[derive(Debug, Clone)]
@@ -54,12 +49,15 @@ impl Packed {
     /// If the rows do not lie in their slices, or are not as many.
     pub fn add_product(&self, x: &[f32], from: Rows, out: &mut [f32], to: Rows, scratch: &mut Vec<f32>) {
         assert_eq!(from.count, to.count, "as many rows out as in");
-        scratch.resize(from.count.div_ceil(ROWS) * ROWS * self.depth, 0.0);
-        for row in 0..from.count {
-            let values = &x[from.start + row * from.pitch..][..self.depth];
-            let block = &mut scratch[row / ROWS * ROWS * self.depth..][..ROWS * self.depth];
-            for (to, value) in block[row % ROWS..].iter_mut().step_by(ROWS).zip(values) {
-                *to = *value;
+        scratch.resize(from.count * self.depth, 0.0);
+        for index in 0..from.count.div_ceil(ROWS) {
+            let (first, rows) = block(from.count, index);
+            let block = &mut scratch[first * self.depth..][..rows * self.depth];
+            for row in 0..rows {
+                let values = &x[from.start + (first + row) * from.pitch..][..self.depth];
+                for (to, value) in block[row..].iter_mut().step_by(rows).zip(values) {
+                    *to = *value;
+                }
             }
         }
         Arch::new().dispatch(Multiply { matrix: self, rows: scratch, out, to });
@@ -93,17 +91,32 @@ impl WithSimd for Multiply<'_> {
         for (panel, values) in panels.chunks_exact((depth * width).max(1)).enumerate() {
             let first = panel * width;
             let count = width.min(columns - first);
-            for (block, rows) in rows.chunks_exact(ROWS * depth).enumerate() {
-                let mut tile = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
-                outer(simd, rows, values, &mut tile);
-                for (i, sums) in tile.iter().enumerate().take(to.count - (block * ROWS).min(to.count)) {
-                    let sums: &[f32] = pulp::bytemuck::cast_slice(sums);
-                    let out = &mut out[to.start + (block * ROWS + i) * to.pitch + first..][..count];
-                    for j in 0..count {
-                        out[j] += sums[j];
-                    }
-                }
+            for index in 0..to.count.div_ceil(ROWS) {
+                let (row, block) = block(to.count, index);
+                let rows = &rows[row * depth..][..block * depth];
+                let start = to.start + row * to.pitch + first;
+                by_rows!(block, add_tile::<S, M>(simd, rows, values, &mut out[start..], (to.pitch, count)));
             }
+        }
+    }
+}
+
+/// Adds a tile's product to M rows of `count` numbers in `out`.
+#[inline(always)]
+fn add_tile<S: Simd, const M: usize>(
+    simd: S,
+    rows: &[f32],
+    panel: &[f32],
+    out: &mut [f32],
+    (pitch, count): (usize, usize),
+) {
+    let mut tile = [[simd.splat_f32s(0.0); VECTORS]; M];
+    outer(simd, rows, panel, &mut tile);
+    for (i, sums) in tile.iter().enumerate() {
+        let sums: &[f32] = pulp::bytemuck::cast_slice(sums);
+        let out = &mut out[i * pitch..][..count];
+        for j in 0..count {
+            out[j] += sums[j];
         }
     }
 }

@@ -1,9 +1,41 @@
 //! The register tiles under convolution: a small block of outputs stays in registers while the reduction runs by.
 //!
-//! On AVX2 (16 registers of 8 numbers) a tile is 4 rows of 3 vectors: per step 3 loads, 4 broadcasts and 12 fused
+//! On AVX2 (16 registers of 8 numbers) a tile is 6 rows of 2 vectors: per step 2 loads, 6 broadcasts and 12 fused
 //! multiply-adds, two of which the machine starts in a cycle; so arithmetic, not loading, is the limit.
 
 use pulp::Simd;
+
+/// Rows of a tile, at most.
+pub const ROWS: usize = 6;
+/// Vectors of a row of a tile.
+pub const VECTORS: usize = 2;
+
+/// `count` rows in blocks of nearly equal size, at most [`ROWS`]: first row and number of rows of the block at `index`.
+#[inline(always)]
+pub fn block(count: usize, index: usize) -> (usize, usize) {
+    let blocks = count.div_ceil(ROWS);
+    let (rows, more) = (count / blocks, count % blocks);
+    (index * rows + index.min(more), rows + usize::from(index < more))
+}
+
+/// Evaluates an expression with the constant `M` for the number of rows of a block.
+macro_rules! by_rows {
+    (@ $rows:expr, $value:expr) => {{
+        const M: usize = $rows;
+        $value
+    }};
+    ($rows:expr, $value:expr) => {
+        match $rows {
+            1 => by_rows!(@ 1, $value),
+            2 => by_rows!(@ 2, $value),
+            3 => by_rows!(@ 3, $value),
+            4 => by_rows!(@ 4, $value),
+            5 => by_rows!(@ 5, $value),
+            _ => by_rows!(@ ROWS, $value),
+        }
+    };
+}
+pub(super) use by_rows;
 
 /// Adds `Σ_k rows[k][i] · columns[k][j]` to `sums[i][j]`.
 ///
