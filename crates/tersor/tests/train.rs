@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tersor_data::shared;
@@ -122,16 +122,31 @@ fn short(folder: &Folder, out: &Path) -> Result<Child> {
     Ok(command.args(more).args(files).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?)
 }
 
+/// The files of a folder and when they were written; nothing if it is not there.
+fn listed(folder: &Path) -> Vec<(std::ffi::OsString, Option<std::time::SystemTime>)> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<_> =
+        entries.map(|entry| (entry.file_name(), entry.metadata().and_then(|data| data.modified()).ok())).collect();
+    files.sort();
+    files
+}
+
 fn killed() -> Result {
     let (alone, often) = (Folder::new()?, Folder::new()?);
-    let began = Instant::now();
     let whole = alone.at("whole.safetensors");
     done(&short(&alone, &whole)?.wait_with_output()?)?;
-    let took = began.elapsed().as_secs_f64();
-    let (parts, mut kills) = (often.at("parts.safetensors"), 0);
-    for share in [0.3, 0.4, 0.35, 0.5, 0.45, 0.3] {
+    let (parts, kept, mut kills) = (often.at("parts.safetensors"), often.at("kept"), 0);
+    for milliseconds in [0, 7, 3, 11] {
         let mut run = short(&often, &parts)?;
-        std::thread::sleep(Duration::from_secs_f64(share * took));
+        // Somewhere after its second checkpoint, however fast it is.
+        let (mut seen, mut changes) = (listed(&kept), 0);
+        while changes < 2 && run.try_wait()?.is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+            let now = listed(&kept);
+            changes += u32::from(now != seen);
+            seen = now;
+        }
+        std::thread::sleep(Duration::from_millis(milliseconds));
         run.kill()?; // SIGKILL on Unix
         kills += u32::from(!run.wait()?.success());
     }
