@@ -36,6 +36,11 @@ impl Kind {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Cnn, Self::ResNet20, Self::Lstm, Self::Transformer];
 
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {

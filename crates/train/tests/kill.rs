@@ -71,16 +71,34 @@ fn start(folder: &Path) -> Result<Child> {
 }
 
 fn killed() -> Result {
-    let (alone, often) = (Scratch::new()?, Scratch::new()?);
+    let alone = Scratch::new()?;
     let began = Instant::now();
     let output = start(&alone.at(""))?.wait_with_output()?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let whole = began.elapsed();
+    // What else the machine does changes how long a run takes: if one is over after few kills, they come faster in another.
+    let mut whole = began.elapsed();
+    for _ in 0..8 {
+        let often = Scratch::new()?;
+        let kills = kill_until_over(&often.at(""), whole)?;
+        for name in ["weights.safetensors", "best.safetensors"] {
+            let same = std::fs::read(alone.at(name))? == std::fs::read(often.at(name))?;
+            assert!(same, "{name} differs after {kills} kills");
+        }
+        println!("{kills} kills");
+        if kills >= 5 {
+            return Ok(());
+        }
+        whole /= 2;
+    }
+    Err("every run was over after less than 5 kills".into())
+}
 
+/// Runs in `folder` to the end, killed again and again; `whole` is how long a run takes. How often it was killed.
+fn kill_until_over(folder: &Path, whole: Duration) -> Result<u32> {
     let mut draws = ChaCha8Rng::seed_from_u64(3);
-    let (mut kills, folder) = (0, often.at(""));
+    let mut kills = 0;
     while !folder.join("weights.safetensors").exists() {
-        let mut run = start(&folder)?;
+        let mut run = start(folder)?;
         // Up to thirty kills anywhere, the beginning and the write of a checkpoint among them; then it may end.
         if kills < 30 {
             std::thread::sleep(Duration::from_secs_f64(whole.as_secs_f64() * draws.random_range(0.02..0.3)));
@@ -94,10 +112,5 @@ fn killed() -> Result {
             String::from_utf8_lossy(&output.stderr)
         );
     }
-    assert!(kills >= 2, "the run was over after {kills} kills");
-    for name in ["weights.safetensors", "best.safetensors"] {
-        assert!(std::fs::read(alone.at(name))? == std::fs::read(often.at(name))?, "{name} differs after {kills} kills");
-    }
-    println!("{kills} kills");
-    Ok(())
+    Ok(kills)
 }

@@ -6,7 +6,8 @@ use tersor_kernels::training::convolution::Convolution;
 use tersor_kernels::training::depthwise::Depthwise;
 use tersor_kernels::window::{Padding, Window};
 
-use super::join::{Array, Operation, apply, input};
+use super::join::Array;
+use super::weighted::{Layer, layer};
 
 /// How a convolution looks at its input: rows, then columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,13 +52,7 @@ pub fn convolution(x: Tensor<4>, weights: Tensor<4>, bias: Option<Tensor<1>>, lo
     let windows = look.window(0, height, kernel_rows).zip(look.window(1, width, kernel_columns));
     if let Some((rows, columns)) = windows {
         let shape = Convolution { images, in_channels, out_channels, groups: look.groups, rows, columns };
-        let tracked = x.is_autodiff() || weights.is_autodiff() || bias.as_ref().is_some_and(Tensor::is_autodiff);
-        let (x, weights) = (input(x.clone(), tracked), input(weights.clone(), tracked));
-        let done = match bias.clone() {
-            Some(bias) => apply(Convolved(shape), [x, weights, input(bias, tracked)], tracked),
-            None => apply(Convolved(shape), [x, weights], tracked),
-        };
-        if let Some(y) = done {
+        if let Some(y) = layer(Convolved(shape), &x, &weights, bias.as_ref()) {
             return Tensor::from_dispatch(y);
         }
     }
@@ -90,7 +85,9 @@ impl Convolved {
         let alone = groups == in_channels && groups > 1;
         alone.then(|| Depthwise { channels: groups, multiplier: out_channels / groups, rows, columns })
     }
+}
 
+impl Layer for Convolved {
     fn output(&self, x: &Array, weights: &Array, bias: &[f32]) -> Array {
         let shape = &self.0;
         let mut y = vec![0.0; shape.output_len()];
@@ -101,54 +98,27 @@ impl Convolved {
         Array::new(y, [shape.images, shape.out_channels, shape.rows.output, shape.columns.output])
     }
 
-    fn gradients(&self, (x, weights): (Array, Array), gradient: &[f32], wanted: [bool; 2]) -> [Option<Array>; 2] {
-        let depthwise = self.depthwise();
-        let of_input = wanted[0].then(|| {
-            let mut d = vec![0.0; self.0.input_len()];
-            match &depthwise {
-                Some(depthwise) => depthwise.backward_input(gradient, weights.values(), &mut d),
-                None => self.0.backward_input(gradient, weights.values(), &mut d),
-            }
-            d.into()
-        });
-        let of_weights = wanted[1].then(|| {
-            let mut d = vec![0.0; self.0.weights_len()];
-            match &depthwise {
-                Some(depthwise) => depthwise.backward_weights(x.values(), gradient, &mut d),
-                None => self.0.backward_weights(x.values(), gradient, &mut d),
-            }
-            d.into()
-        });
-        [of_input, of_weights]
-    }
-}
-
-impl Operation<2> for Convolved {
-    type Kept = (Array, Array);
-
-    fn forward(&self, [x, weights]: [Array; 2]) -> (Array, Self::Kept) {
-        (self.output(&x, &weights, &[]), (x, weights))
+    fn of_input(&self, _: &Array, weights: &Array, gradient: &[f32]) -> Vec<f32> {
+        let mut d = vec![0.0; self.0.input_len()];
+        match self.depthwise() {
+            Some(depthwise) => depthwise.backward_input(gradient, weights.values(), &mut d),
+            None => self.0.backward_input(gradient, weights.values(), &mut d),
+        }
+        d
     }
 
-    fn backward(&self, kept: Self::Kept, gradient: Array, wanted: [bool; 2]) -> [Option<Array>; 2] {
-        self.gradients(kept, gradient.values(), wanted)
-    }
-}
-
-impl Operation<3> for Convolved {
-    type Kept = (Array, Array);
-
-    fn forward(&self, [x, weights, bias]: [Array; 3]) -> (Array, Self::Kept) {
-        (self.output(&x, &weights, bias.values()), (x, weights))
+    fn of_weights(&self, x: &Array, gradient: &[f32]) -> Vec<f32> {
+        let mut d = vec![0.0; self.0.weights_len()];
+        match self.depthwise() {
+            Some(depthwise) => depthwise.backward_weights(x.values(), gradient, &mut d),
+            None => self.0.backward_weights(x.values(), gradient, &mut d),
+        }
+        d
     }
 
-    fn backward(&self, kept: Self::Kept, gradient: Array, wanted: [bool; 3]) -> [Option<Array>; 3] {
-        let [of_input, of_weights] = self.gradients(kept, gradient.values(), [wanted[0], wanted[1]]);
-        let of_bias = wanted[2].then(|| {
-            let mut d = vec![0.0; self.0.out_channels];
-            self.0.backward_bias(gradient.values(), &mut d);
-            d.into()
-        });
-        [of_input, of_weights, of_bias]
+    fn of_bias(&self, gradient: &[f32]) -> Vec<f32> {
+        let mut d = vec![0.0; self.0.out_channels];
+        self.0.backward_bias(gradient, &mut d);
+        d
     }
 }

@@ -14,6 +14,7 @@ mod norm;
 mod pool;
 mod softmax;
 pub mod step;
+mod weighted;
 
 pub use activation::{activation, relu};
 pub use attention::attention;

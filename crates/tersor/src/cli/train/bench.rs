@@ -5,8 +5,7 @@ use std::process::Command;
 
 use anyhow::bail;
 use clap::Args;
-use clap::builder::PossibleValuesParser;
-use clap::builder::TypedValueParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 use tersor::train::bench::{self, Kind, Mode, PyTorch, Row, Settings};
 
@@ -25,7 +24,7 @@ pub struct Bench {
         value_name = "LIST",
         value_delimiter = ',',
         default_value = "cnn,resnet20,lstm,transformer",
-        value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::name)).map(|name| kind(&name))
+        value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::name)).try_map(|name| Kind::named(&name).ok_or("no such network"))
     )]
     probe: Vec<Kind>,
     /// Rounds, of which the median counts
@@ -44,10 +43,6 @@ pub struct Bench {
     threads: Threads,
     #[command(flatten)]
     output: Output,
-}
-
-fn kind(name: &str) -> Kind {
-    Kind::ALL.into_iter().find(|kind| kind.name() == name).unwrap_or(Kind::Cnn)
 }
 
 #[derive(Serialize)]
