@@ -24,11 +24,14 @@
 //! | [`layout`] | moving elements: transpose, slice, pad, broadcast |
 //! | [`int8`] | the int8 operators, and the fixed-point arithmetic under them |
 //! | [`float`] | the same operators on f32 |
+//! | `sparse` | pruned linear layers and convolutions (feature `training`) |
 //! | `training` | forward and backward in f32, at the machine's speed (feature `training`) |
 
 pub mod float;
 pub mod int8;
 pub mod layout;
+#[cfg(feature = "training")]
+pub mod sparse;
 #[cfg(feature = "training")]
 pub mod training;
 pub mod window;

@@ -12,7 +12,8 @@ pub fn macs(graph: &Graph, node: &Node) -> u64 {
     let output = product(shape(node.outputs.first().copied()));
     let weights = shape(node.inputs.get(1).copied().flatten());
     match (&node.operator, weights) {
-        (Operator::Conv2d { .. }, &[_, kh, kw, per_group]) => output.saturating_mul(product(&[kh, kw, per_group])),
+        // One product an output: kernel and input channels of a group, in either layout's order.
+        (Operator::Conv2d { .. }, &[_, ref per_output @ ..]) => output.saturating_mul(product(per_output)),
         (Operator::DepthwiseConv2d { .. }, &[_, kh, kw, _]) => output.saturating_mul(product(&[kh, kw])),
         (Operator::FullyConnected { .. }, &[_, inputs]) => output.saturating_mul(inputs as u64),
         _ => 0,
@@ -28,7 +29,9 @@ pub fn steps(graph: &Graph, node: &Node) -> u64 {
     let input: u64 = node.inputs.iter().flatten().map(|&t| graph.tensors[t].len() as u64).sum();
     let pooled = match (&node.operator, tensor(node.inputs.first().copied().flatten())) {
         (Operator::AveragePool2d(pool) | Operator::MaxPool2d(pool), Some(input)) => {
-            let along = |i: usize| pool.kernel[i].min(input.shape.get(i + 1).copied().unwrap_or(1)) as u64;
+            // Which axes are rows and columns is the layout's matter; no kernel covers more than the longest.
+            let longest = input.shape.iter().skip(1).copied().max().unwrap_or(1);
+            let along = |i: usize| pool.kernel[i].min(longest) as u64;
             output.saturating_mul(along(0)).saturating_mul(along(1))
         }
         _ => 0,
@@ -71,6 +74,7 @@ fn trained(node: &Node) -> impl Iterator<Item = TensorId> + '_ {
     let operands = match node.operator {
         Operator::Conv2d { .. } | Operator::DepthwiseConv2d { .. } | Operator::FullyConnected { .. } => 1..3,
         Operator::Prelu => 1..2,
+        Operator::BatchNormalization { .. } => 1..5,
         Operator::Add { .. } | Operator::Sub { .. } | Operator::Mul { .. } | Operator::Maximum | Operator::Minimum => {
             0..2
         }

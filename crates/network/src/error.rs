@@ -40,6 +40,14 @@ pub enum Error {
         /// What is wrong, or not supported.
         why: String,
     },
+    /// The engine or format takes images with their channels last, as TensorFlow Lite has them.
+    #[error("{network}: its images have their channels first, as ONNX has them; {what} takes channels last only")]
+    Layout {
+        /// The file's name.
+        network: String,
+        /// What was asked to take it.
+        what: &'static str,
+    },
     /// What was fed does not fit the network.
     #[error("{network}: {why}")]
     Input {

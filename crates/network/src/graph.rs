@@ -22,6 +22,8 @@ pub struct Network {
     pub graphs: Vec<Graph>,
     /// How integer accumulators are brought back to 8 bits.
     pub arithmetic: Arithmetic,
+    /// Where the channels of an image stand.
+    pub layout: Layout,
 }
 
 impl Network {
@@ -40,6 +42,17 @@ pub enum Arithmetic {
     FixedPoint,
     /// Single-precision scales, half to even: the graphs of *On-Device Training Under 256KB Memory*.
     Float,
+}
+
+/// The order of an image's axes, and with it that of a convolution's weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// `[images, height, width, channels]`, weights `[out, kh, kw, in/groups]`: TensorFlow Lite.
+    #[default]
+    ChannelsLast,
+    /// `[images, channels, height, width]`, weights `[out, in/groups, kh, kw]`: ONNX.
+    ChannelsFirst,
 }
 
 /// Tensors and the nodes that compute them.

@@ -16,7 +16,9 @@ use tersor_kernels::layout;
 use tersor_kernels::window::Padding;
 
 use crate::error::Error;
-use crate::graph::{Arithmetic, Graph, Network, Node, Quantization, Tensor, TensorId, TensorKind, count_elements};
+use crate::graph::{
+    Arithmetic, Graph, Layout, Network, Node, Quantization, Tensor, TensorId, TensorKind, count_elements,
+};
 use crate::operator::Operator;
 
 /// The JSON: convolutions in order, and how blocks of them are joined.
@@ -100,7 +102,13 @@ pub fn from_bytes(name: &str, graph: Option<&[u8]>, weights: &[u8]) -> Result<Ne
         let why = || format!("shape {:?} claims more than 2^40 bytes", tensor.shape);
         count_elements(&tensor.shape).ok_or_else(|| malformed(&format!("tensor {i} ({})", tensor.name), why()))?;
     }
-    Ok(Network { name: name.into(), description: graph.model, graphs: vec![built], arithmetic: Arithmetic::Float })
+    Ok(Network {
+        name: name.into(),
+        description: graph.model,
+        graphs: vec![built],
+        arithmetic: Arithmetic::Float,
+        layout: Layout::ChannelsLast,
+    })
 }
 
 /// What is wrong: the place, and why.

@@ -29,17 +29,24 @@
 //! | [`liveness`] | lifetimes, live bytes, bounds of memory |
 //! | [`reference`] | the engine that reads like the formulas |
 //! | [`fast`] | the engine that runs at the machine's speed |
+//! | `float` | the engine for real numbers, dense and sparse (feature `float`) |
 //! | [`tflite`] | `.tflite` files, in and out |
+//! | [`onnx`] | `.onnx` files, in and out |
+//! | `batch.rs` | the same network for more images at a time |
 //! | [`graph_file`] | JSON + safetensors graphs |
 //!
 //! What this crate does not do: plan memory, emit code (the room `tiny`).
 
+mod batch;
 pub mod cost;
 mod error;
 pub mod fast;
+#[cfg(feature = "float")]
+pub mod float;
 mod graph;
 pub mod graph_file;
 pub mod liveness;
+pub mod onnx;
 pub mod operator;
 pub mod reference;
 pub mod shape;
@@ -48,9 +55,9 @@ pub mod tflite;
 use std::path::Path;
 
 pub use error::Error;
-pub use graph::{Arithmetic, Graph, Network, Node, Quantization, Tensor, TensorId, TensorKind};
+pub use graph::{Arithmetic, Graph, Layout, Network, Node, Quantization, Tensor, TensorId, TensorKind};
 
-/// Reads a network: a graph file by its suffix (`.json`, `.safetensors`), anything else as TFLite.
+/// Reads a network by its suffix: `.onnx`, a graph file (`.json`, `.safetensors`), anything else as TFLite.
 ///
 /// # Errors
 /// [`Error::Io`], or [`Error::Malformed`] naming the place at fault.
@@ -58,6 +65,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<Network, Error> {
     let path = path.as_ref();
     match path.extension().and_then(|e| e.to_str()) {
         Some("json" | "safetensors") => graph_file::read(path),
+        Some("onnx") => onnx::read(path),
         _ => tflite::read(path),
     }
 }

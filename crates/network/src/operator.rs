@@ -1,7 +1,12 @@
-//! Operators and their options, with the shapes of TensorFlow Lite.
+//! Operators and their options, with the names of TensorFlow Lite.
 //!
-//! Tensors are NHWC. CONV_2D weights are `[out, kh, kw, in/groups]`, DEPTHWISE_CONV_2D `[1, kh, kw, out]`,
-//! FULLY_CONNECTED `[out, in]`.
+//! | weights of | [`Layout::ChannelsLast`](crate::Layout) | [`Layout::ChannelsFirst`](crate::Layout) |
+//! | --- | --- | --- |
+//! | CONV_2D | `[out, kh, kw, in/groups]` | `[out, in/groups, kh, kw]` |
+//! | DEPTHWISE_CONV_2D | `[1, kh, kw, out]` | never: a CONV_2D whose groups are its channels |
+//! | FULLY_CONNECTED | `[out, in]` | `[out, in]` |
+//!
+//! The groups of a CONV_2D follow from the channels of its input.
 
 use tersor_kernels::int8::Activation;
 use tersor_kernels::window::Padding;
@@ -41,6 +46,11 @@ pub enum Operator {
         activation: Activation,
     },
     AveragePool2d(Pool),
+    /// `(x − mean) / √(variance + ε) · scale + bias` at every position of the channels; operands `x`, `scale`, `bias`,
+    /// `mean`, `variance`, the last four of shape `[channels]`. Networks from ONNX have it; the int8 engines do not.
+    BatchNormalization {
+        epsilon: f32,
+    },
     MaxPool2d(Pool),
     Mean {
         keep_dims: bool,
@@ -111,7 +121,7 @@ pub enum Operator {
     },
     ReadVariable,
     AssignVariable,
-    /// Anything else: read and listed, not run. `name` is TensorFlow Lite's; a custom operator's own.
+    /// Anything else: read and listed, not run. `name` is the file format's; a custom operator's own.
     Other {
         name: String,
         custom: bool,
@@ -128,7 +138,7 @@ pub struct Pool {
     pub activation: Activation,
 }
 
-/// Names of every operator that can be run.
+/// Names of every operator that the int8 engines can run.
 pub const SUPPORTED: [&str; 41] = [
     "ADD",
     "ASSIGN_VARIABLE",
@@ -186,6 +196,7 @@ impl Operator {
             Self::DepthwiseConv2d { .. } => "DEPTHWISE_CONV_2D",
             Self::FullyConnected { .. } => "FULLY_CONNECTED",
             Self::AveragePool2d(_) => "AVERAGE_POOL_2D",
+            Self::BatchNormalization { .. } => "BATCH_NORMALIZATION",
             Self::MaxPool2d(_) => "MAX_POOL_2D",
             Self::Mean { .. } => "MEAN",
             Self::Softmax { .. } => "SOFTMAX",

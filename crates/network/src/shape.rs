@@ -6,6 +6,7 @@ use tersor_data::Elements;
 use tersor_kernels::layout::{Broadcast, Slice};
 use tersor_kernels::window::{Padding, Window};
 
+use crate::graph::Layout;
 use crate::operator::{Operator, Pair, Pool};
 
 /// One operand of an operator.
@@ -22,11 +23,23 @@ const MOST_PARTS: usize = 1 << 16;
 /// Longest side of a resized image.
 const LONGEST_SIDE: usize = 1 << 16;
 
-/// The shapes that `operator` gives; `None` if its operands do not determine them (variables, unknown operators).
+/// The shapes that `operator` gives to images with their channels last; [`infer_in`] for either layout.
 ///
 /// # Errors
 /// Why the operands do not fit.
 pub fn infer(operator: &Operator, operands: &[Option<Operand>]) -> Result<Option<Vec<Vec<usize>>>, String> {
+    infer_in(Layout::ChannelsLast, operator, operands)
+}
+
+/// The shapes that `operator` gives; `None` if its operands do not determine them (variables, unknown operators).
+///
+/// # Errors
+/// Why the operands do not fit.
+pub fn infer_in(
+    layout: Layout,
+    operator: &Operator,
+    operands: &[Option<Operand>],
+) -> Result<Option<Vec<Vec<usize>>>, String> {
     let operand = |i: usize| {
         let operand = operands.get(i).copied().flatten();
         operand.ok_or_else(|| format!("operand {i} is missing; the operator has {}", operands.len()))
@@ -41,9 +54,13 @@ pub fn infer(operator: &Operator, operands: &[Option<Operand>]) -> Result<Option
         | Operator::Minimum
         | Operator::Prelu => one(broadcast(shape(0)?, shape(1)?)?.shape().to_vec()),
         Operator::Conv2d { stride, dilation, padding, .. } => {
-            let [images, _, _, channels] = image(shape(0)?)?;
-            let &[out, kh, kw, per_group] = shape(1)? else {
-                return Err(weights_are_not("[out, kh, kw, in]", shape(1)?));
+            let image = Image::of(layout, shape(0)?)?;
+            let channels = image.channels;
+            let (out, kh, kw, per_group) = match (layout, shape(1)?) {
+                (Layout::ChannelsLast, &[out, kh, kw, per_group])
+                | (Layout::ChannelsFirst, &[out, per_group, kh, kw]) => (out, kh, kw, per_group),
+                (Layout::ChannelsLast, other) => return Err(weights_are_not("[out, kh, kw, in]", other)),
+                (Layout::ChannelsFirst, other) => return Err(weights_are_not("[out, in, kh, kw]", other)),
             };
             if per_group == 0
                 || !channels.is_multiple_of(per_group)
@@ -51,8 +68,11 @@ pub fn infer(operator: &Operator, operands: &[Option<Operand>]) -> Result<Option
             {
                 return Err(format!("weights {:?} do not fit {channels} input channels", shape(1)?));
             }
-            let [v, h] = windows(shape(0)?, [kh, kw], *stride, *dilation, *padding)?;
-            one(vec![images, v.output, h.output, out])
+            let windows = image.windows([kh, kw], *stride, *dilation, *padding)?;
+            one(image.through(windows, out))
+        }
+        Operator::DepthwiseConv2d { .. } if layout == Layout::ChannelsFirst => {
+            Err("does not stand among channels first; it is a CONV_2D there".into())
         }
         Operator::DepthwiseConv2d { stride, dilation, padding, .. } => {
             let [images, _, _, channels] = image(shape(0)?)?;
@@ -76,9 +96,25 @@ pub fn infer(operator: &Operator, operands: &[Option<Operand>]) -> Result<Option
             }
         }
         Operator::AveragePool2d(pool) | Operator::MaxPool2d(pool) => {
-            let [images, _, _, channels] = image(shape(0)?)?;
-            let [v, h] = pool_windows(shape(0)?, pool)?;
-            one(vec![images, v.output, h.output, channels])
+            let image = Image::of(layout, shape(0)?)?;
+            one(image.through(image.windows(pool.kernel, pool.stride, [1, 1], pool.padding)?, image.channels))
+        }
+        Operator::BatchNormalization { .. } => {
+            let x = shape(0)?;
+            let at = match layout {
+                Layout::ChannelsFirst => 1,
+                Layout::ChannelsLast => x.len().saturating_sub(1),
+            };
+            let &channels = x.get(at).ok_or_else(|| format!("an input of shape {x:?} has no channels"))?;
+            for i in 1..5 {
+                if shape(i)? != [channels] {
+                    return Err(format!(
+                        "operand {i} of shape {:?} is not one number a channel: {channels}",
+                        shape(i)?
+                    ));
+                }
+            }
+            one(x.to_vec())
         }
         Operator::Mean { keep_dims } => {
             let reduced = reduced_axes(shape(0)?, operand(1)?)?;
@@ -96,7 +132,7 @@ pub fn infer(operator: &Operator, operands: &[Option<Operand>]) -> Result<Option
         | Operator::Quantize
         | Operator::Dequantize => one(shape(0)?.to_vec()),
         Operator::ResizeNearestNeighbor { .. } | Operator::ResizeBilinear { .. } => {
-            let [images, _, _, channels] = image(shape(0)?)?;
+            let image = Image::of(layout, shape(0)?)?;
             let size = positive(&integers(operand(1)?, "the new size")?, "the new size")?;
             let &[height, width] = size.as_slice() else {
                 return Err(format!("the new size has {} numbers", size.len()));
@@ -104,7 +140,7 @@ pub fn infer(operator: &Operator, operands: &[Option<Operand>]) -> Result<Option
             if height > LONGEST_SIDE || width > LONGEST_SIDE {
                 return Err(format!("an image of {height}x{width} is too large"));
             }
-            one(vec![images, height, width, channels])
+            one(Image { height, width, ..image }.shape())
         }
         Operator::Pad | Operator::PadV2 => {
             let around = paddings(shape(0)?, operand(1)?)?;
@@ -204,9 +240,69 @@ fn weights_are_not(expected: &str, found: &[usize]) -> String {
     format!("weights of shape {found:?} are not {expected}")
 }
 
+/// The axes of a batch of images, whatever their order.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Image {
+    pub(crate) layout: Layout,
+    pub(crate) images: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) channels: usize,
+}
+
+impl Image {
+    /// The axes that `shape` has in `layout`.
+    pub(crate) fn of(layout: Layout, shape: &[usize]) -> Result<Self, String> {
+        match (layout, shape) {
+            (Layout::ChannelsLast, &[images, height, width, channels])
+            | (Layout::ChannelsFirst, &[images, channels, height, width]) => {
+                Ok(Self { layout, images, height, width, channels })
+            }
+            (Layout::ChannelsLast, _) => {
+                Err(format!("an input of shape {shape:?} is not [images, height, width, channels]"))
+            }
+            (Layout::ChannelsFirst, _) => {
+                Err(format!("an input of shape {shape:?} is not [images, channels, height, width]"))
+            }
+        }
+    }
+
+    /// The shape in the image's own layout.
+    pub(crate) fn shape(self) -> Vec<usize> {
+        let Self { layout, images, height, width, channels } = self;
+        match layout {
+            Layout::ChannelsLast => vec![images, height, width, channels],
+            Layout::ChannelsFirst => vec![images, channels, height, width],
+        }
+    }
+
+    /// The windows of a convolution or a pooling along the rows and the columns.
+    pub(crate) fn windows(
+        self,
+        kernel: Pair,
+        stride: Pair,
+        dilation: Pair,
+        padding: [Padding; 2],
+    ) -> Result<[Window; 2], String> {
+        let Self { height, width, .. } = self;
+        let along = |i: usize, n: usize| {
+            Window::new(n, kernel[i], stride[i], dilation[i], padding[i]).ok_or_else(|| {
+                format!("a kernel of {kernel:?}, dilated by {dilation:?}, does not fit an input of {height}x{width}")
+            })
+        };
+        Ok([along(0, height)?, along(1, width)?])
+    }
+
+    /// The shape of what windows give, with `channels` channels.
+    fn through(self, [v, h]: [Window; 2], channels: usize) -> Vec<usize> {
+        Self { height: v.output, width: h.output, channels, ..self }.shape()
+    }
+}
+
 /// `[images, height, width, channels]`.
 pub(crate) fn image(shape: &[usize]) -> Result<[usize; 4], String> {
-    shape.try_into().map_err(|_| format!("an input of shape {shape:?} is not [images, height, width, channels]"))
+    let Image { images, height, width, channels, .. } = Image::of(Layout::ChannelsLast, shape)?;
+    Ok([images, height, width, channels])
 }
 
 /// The windows of a convolution along the rows and the columns of an image.
@@ -217,13 +313,7 @@ pub(crate) fn windows(
     dilation: Pair,
     padding: [Padding; 2],
 ) -> Result<[Window; 2], String> {
-    let [_, height, width, _] = image(input)?;
-    let along = |i: usize, n: usize| {
-        Window::new(n, kernel[i], stride[i], dilation[i], padding[i]).ok_or_else(|| {
-            format!("a kernel of {kernel:?}, dilated by {dilation:?}, does not fit an input of {height}x{width}")
-        })
-    };
-    Ok([along(0, height)?, along(1, width)?])
+    Image::of(Layout::ChannelsLast, input)?.windows(kernel, stride, dilation, padding)
 }
 
 /// The windows of a pooling; none may lie wholly on padding.
@@ -292,7 +382,7 @@ pub(crate) fn permutation(rank: usize, operand: Operand) -> Result<Vec<usize>, S
     Ok(axes)
 }
 
-fn reshaped(count: usize, asked: &[i64]) -> Result<Vec<usize>, String> {
+pub(crate) fn reshaped(count: usize, asked: &[i64]) -> Result<Vec<usize>, String> {
     let fault = || format!("{count} elements do not fit shape {asked:?}");
     let known = asked.iter().filter(|&&d| d != -1).try_fold(1usize, |n, &d| n.checked_mul(usize::try_from(d).ok()?));
     let known = known.ok_or_else(fault)?;

@@ -13,7 +13,7 @@ use tersor_kernels::layout;
 use tersor_network::operator::Operator;
 use tersor_network::reference::{Options, Reference};
 use tersor_network::{
-    Arithmetic, Graph, Network, Node, Quantization, Tensor, TensorId, TensorKind, graph_file, tflite,
+    Arithmetic, Graph, Layout, Network, Node, Quantization, Tensor, TensorId, TensorKind, graph_file, tflite,
 };
 
 type Result<T = ()> = std::result::Result<T, Failure>;
@@ -228,6 +228,7 @@ fn one_operator(case: &Value, inputs: &[Array], output: &Array) -> Result<Networ
         description: String::new(),
         graphs: vec![graph],
         arithmetic: Arithmetic::FixedPoint,
+        layout: Layout::ChannelsLast,
     })
 }
 

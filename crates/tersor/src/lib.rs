@@ -29,12 +29,15 @@
 //! | [`data`] | real files in, plain values out; real models and data sets by name | always |
 //! | [`kernels`] | the arithmetic, over plain slices | always |
 //! | [`network`] | a network as a value: graph, shapes, cost, TFLite in and out, reference execution | always |
+//! | `compress` | room: networks with fewer weights, that run faster for it | `compress` |
 //! | `graph` | room: graphs with fewer arcs and fewer bits | `graph` |
 //! | `tiny` | room: networks in a microcontroller's memory | `tiny` |
 //! | `train` | what every training run shares, on Burn: loop, checkpoints, kernels | `train` |
 //!
 //! This crate is the facade and the command line (`src/main.rs`, `src/cli/`). It holds no algorithm.
 
+#[cfg(feature = "compress")]
+pub use tersor_compress as compress;
 pub use tersor_data as data;
 #[cfg(feature = "graph")]
 pub use tersor_graph as graph;
@@ -53,6 +56,8 @@ pub fn stops() -> Vec<Box<dyn Stop>> {
     let mut stops: Vec<Box<dyn Stop>> = Vec::new();
     #[cfg(feature = "tiny")]
     stops.extend(tiny::tour::stops());
+    #[cfg(feature = "compress")]
+    stops.extend(compress::tour::stops());
     #[cfg(feature = "graph")]
     stops.extend(graph::tour::stops());
     #[cfg(feature = "train")]

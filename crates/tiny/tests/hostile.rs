@@ -13,7 +13,9 @@ use tersor_kernels::window::Padding;
 use tersor_network::fast::{Fast, Preparation};
 use tersor_network::operator::{Operator, Pool};
 use tersor_network::reference::{Options, Reference};
-use tersor_network::{Arithmetic, Error, Graph, Network, Node, Quantization, Tensor, TensorKind, graph_file, tflite};
+use tersor_network::{
+    Arithmetic, Error, Graph, Layout, Network, Node, Quantization, Tensor, TensorKind, graph_file, tflite,
+};
 use tersor_tiny::inspect::inspect;
 
 type Result<T = ()> = std::result::Result<T, Failure>;
@@ -175,7 +177,8 @@ fn one(operator: Operator, input: &[usize], constants: Vec<(Vec<usize>, Elements
     let outputs = vec![tensors.len() - 1];
     let nodes = vec![Node { operator, inputs, outputs: outputs.clone() }];
     let graph = Graph { name: String::new(), tensors, nodes, inputs: vec![0], outputs };
-    Network { name: "huge".into(), description: String::new(), graphs: vec![graph], arithmetic: Arithmetic::FixedPoint }
+    let (arithmetic, layout) = (Arithmetic::FixedPoint, Layout::ChannelsLast);
+    Network { name: "huge".into(), description: String::new(), graphs: vec![graph], arithmetic, layout }
 }
 
 fn huge() -> Result {

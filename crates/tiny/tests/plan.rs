@@ -12,7 +12,7 @@ use tersor_kernels::int8::Activation;
 use tersor_kernels::window::{Padding, Window};
 use tersor_network::operator::{Operator, Pool};
 use tersor_network::reference::{Options, Reference};
-use tersor_network::{Arithmetic, Graph, Network, Node, Quantization, Tensor, TensorId, TensorKind, tflite};
+use tersor_network::{Arithmetic, Graph, Layout, Network, Node, Quantization, Tensor, TensorId, TensorKind, tflite};
 use tersor_tiny::inspect::inspect;
 use tersor_tiny::plan::arena::Executor;
 use tersor_tiny::plan::{self, InputMode, Patches, Plan, Search, fast};
@@ -314,6 +314,7 @@ impl Random {
             description: String::new(),
             graphs: vec![r.graph],
             arithmetic: Arithmetic::FixedPoint,
+            layout: Layout::ChannelsLast,
         }
     }
 }
@@ -509,6 +510,7 @@ fn mobilenet_v2() -> Result {
         description: String::new(),
         graphs: vec![r.graph],
         arithmetic: Arithmetic::FixedPoint,
+        layout: Layout::ChannelsLast,
     })?;
     let network = tflite::from_bytes("mobilenet_v2", &written)?;
     let inspection = inspect(&network);

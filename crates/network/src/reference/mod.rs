@@ -14,7 +14,7 @@ use tersor_data::{Array, ElementType, Elements};
 use tersor_kernels::int8::{Affine, Rounding};
 
 use crate::error::Error;
-use crate::graph::{Arithmetic, Graph, Network, Node, Tensor, TensorId, TensorKind};
+use crate::graph::{Arithmetic, Graph, Layout, Network, Node, Tensor, TensorId, TensorKind};
 use crate::operator::{Operator, SUPPORTED};
 use crate::shape::{self, Operand};
 use crate::{cost, liveness};
@@ -132,9 +132,13 @@ impl Reference {
     /// Checks every operator and computes what does not depend on the input.
     ///
     /// # Errors
-    /// [`Error::Operator`] for the first operator that cannot be run, [`Error::Memory`] or [`Error::Work`] if a run would
+    /// [`Error::Layout`] if the channels stand first, [`Error::Operator`] for the first operator that cannot be run,
+    /// [`Error::Memory`] or [`Error::Work`] if a run would
     /// need more than `options` allow.
     pub fn prepare(network: &Network, options: Options) -> Result<Self, Error> {
+        if network.layout != Layout::ChannelsLast {
+            return Err(Error::Layout { network: network.name.clone(), what: "the int8 engine" });
+        }
         // An initialising graph runs while the main one holds its values.
         let called = network.graphs[1..].iter().map(|graph| liveness::as_it_stands(network, graph).bound_bytes).max();
         let needed = liveness::as_it_stands(network, network.main()).bound_bytes + called.unwrap_or(0);
@@ -523,6 +527,9 @@ fn action(
     variables: &mut Variables,
     handles: &mut HashMap<TensorId, (String, String)>,
 ) -> Result<Action, String> {
+    if site.network.layout != Layout::ChannelsLast {
+        return Err("its network has channels first; only channels last are supported".into());
+    }
     check_shapes(site)?;
     let node = site.node;
     let variable = |handle: usize, value: &Tensor, variables: &mut Variables| {
@@ -559,7 +566,7 @@ fn action(
         }
         Operator::ReadVariable => Action::Read(variable(0, site.output(0)?, variables)?),
         Operator::AssignVariable => Action::Assign(variable(0, site.input(1)?, variables)?),
-        Operator::Other { .. } => {
+        Operator::Other { .. } | Operator::BatchNormalization { .. } => {
             return Err(format!("is not supported; supported: {}", SUPPORTED.join(", ")));
         }
         operator => match movement::kernel(site, operator)? {

@@ -11,7 +11,9 @@ use tflite_schema as schema;
 
 use super::options::operator;
 use crate::error::Error;
-use crate::graph::{Arithmetic, Graph, Network, Node, Quantization, Tensor, TensorId, TensorKind, count_elements};
+use crate::graph::{
+    Arithmetic, Graph, Layout, Network, Node, Quantization, Tensor, TensorId, TensorKind, count_elements,
+};
 
 /// Reads a `.tflite` file.
 ///
@@ -88,6 +90,7 @@ impl<'a> Reader<'a> {
             description: self.model.description().unwrap_or_default().into(),
             graphs,
             arithmetic: Arithmetic::FixedPoint,
+            layout: Layout::ChannelsLast,
         })
     }
 

@@ -11,7 +11,7 @@ use tflite_schema::BuiltinOperator;
 
 use super::options::{code, write_options};
 use crate::error::Error;
-use crate::graph::{Arithmetic, Graph, Network, Node, Tensor, TensorKind};
+use crate::graph::{Arithmetic, Graph, Layout, Network, Node, Tensor, TensorKind};
 
 /// Writes `network` to a `.tflite` file, whole or not at all.
 ///
@@ -26,13 +26,16 @@ pub fn write(path: impl AsRef<Path>, network: &Network) -> Result<(), Error> {
 /// The bytes of a `.tflite` file that [`from_bytes`](super::from_bytes) reads back as an equal network.
 ///
 /// # Errors
-/// What TFLite cannot hold: an operator that is not known by code, explicit padding, float requantisation.
+/// What TFLite cannot hold: an operator that is not known by code, explicit padding, float requantisation, channels first.
 pub fn to_bytes(network: &Network) -> Result<Vec<u8>, Error> {
     let malformed = |place: &str, why: &str| Error::Malformed {
         network: network.name.clone(),
         place: place.into(),
         why: why.into(),
     };
+    if network.layout != Layout::ChannelsLast {
+        return Err(Error::Layout { network: network.name.clone(), what: "TFLite" });
+    }
     if network.arithmetic == Arithmetic::Float {
         return Err(malformed(
             "the network",

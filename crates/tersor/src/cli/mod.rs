@@ -5,7 +5,8 @@
 //! | `tour.rs` | `tersor tour`: one stop for each system, one table |
 //! | `report.rs` | the tour as a single HTML file with its figures |
 //! | `data.rs` | `tersor data`: real models and data sets by name |
-//! | `tiny.rs` | `tersor tiny`, and so on, a file for each room |
+//! | `dataset.rs` | labelled pictures, wherever they lie |
+//! | `compress.rs`, `tiny.rs` | `tersor compress`, and so on, a file for each room |
 //! | `show.rs` | the flags that all verbs share; tables, JSON and progress |
 //! | `quantity.rs` | numbers as a person reads them |
 //! | `machine.rs` | on what a measurement was taken |
@@ -13,7 +14,11 @@
 //! The exit code is 0 when the work is done, 1 when it failed and 2 when the command was not understood. Results go
 //! to stdout, everything else to stderr.
 
+#[cfg(feature = "compress")]
+mod compress;
 mod data;
+#[cfg(feature = "train")]
+mod dataset;
 #[cfg(feature = "graph")]
 mod graph;
 mod machine;
@@ -43,6 +48,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Tour(tour::Tour),
+    #[cfg(feature = "compress")]
+    #[command(subcommand)]
+    Compress(compress::Compress),
     #[command(subcommand)]
     Data(data::Data),
     #[cfg(feature = "graph")]
@@ -76,6 +84,8 @@ impl Verb {
     fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Tour(tour) => tour.run(),
+            #[cfg(feature = "compress")]
+            Self::Compress(compress) => compress.run(),
             Self::Data(data) => data.run(),
             #[cfg(feature = "graph")]
             Self::Graph(graph) => graph.run(),

@@ -3,7 +3,6 @@
 use clap::Subcommand;
 
 mod bench;
-mod dataset;
 mod fit;
 
 /// Networks from data, in runs that can be killed and resumed

@@ -166,7 +166,8 @@ impl Executor {
         let outputs = nodes[nodes.len() - 1].outputs.clone();
         let name = self.bound.network.name.clone();
         let graph = Graph { name: String::new(), tensors, nodes, inputs, outputs };
-        Network { name, description: String::new(), graphs: vec![graph], arithmetic: self.bound.network.arithmetic }
+        let (arithmetic, layout) = (self.bound.network.arithmetic, self.bound.network.layout);
+        Network { name, description: String::new(), graphs: vec![graph], arithmetic, layout }
     }
 
     /// Runs the plan on the network's inputs (as the plan stores them: int8 where the first operator quantises).

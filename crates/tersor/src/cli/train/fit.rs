@@ -22,7 +22,7 @@ use tersor::train::schedule::Schedule;
 use tersor::train::stop::{EarlyStop, Goal};
 use tersor::train::{burn, curve, weights};
 
-use super::dataset::{self, DataSet};
+use crate::cli::dataset::{self, DataSet};
 use crate::cli::quantity::{seconds, thousands};
 use crate::cli::show::{BadUsage, Output, Threads, print, table};
 

@@ -1,0 +1,213 @@
+//! The three steps: a trained network, its weak weights removed, the rest retrained; and again.
+//!
+//! Source: Learning both weights and connections (Han et al., NeurIPS 2015), figure 2 and section 3.3: a greedy search
+//! that removes a little, retrains, and removes more ("iterative") finds far sparser networks than one cut.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tersor_network::Network;
+use tersor_network::float::Kernel;
+use tersor_train::checkpoint::{Every, Folder};
+use tersor_train::fit::Observer;
+
+use crate::Error;
+use crate::channel::{Groups, Removal, Share};
+use crate::evaluate::evaluate;
+use crate::granularity::Granularity;
+use crate::learn::{Layers, Lessons, Recipe, learn, masked};
+use crate::mask::Mask;
+use crate::plan::{self, LayerPlan, Plan, Qualities, Target};
+use crate::weights::{selected, weights_of};
+
+/// How a network is to be pruned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pruning {
+    /// What is removed together.
+    pub granularity: Granularity,
+    /// How much, after the last round.
+    pub target: Target,
+    /// Times to remove and retrain; 1 is a single cut.
+    pub rounds: u32,
+    /// Only tensors whose names this regular expression finds.
+    pub layers: Option<String>,
+    /// The qualities of layers relative to each other.
+    pub qualities: Qualities,
+    /// How the rest is retrained in each round; not at all without it.
+    pub retraining: Option<Recipe>,
+    /// Whether each round retrains convolutions first and linear layers then, instead of all at once.
+    pub alternate: bool,
+}
+
+/// A network with fewer weights.
+#[derive(Debug, Clone)]
+pub struct Pruned {
+    /// In its old shape, with zeros.
+    pub masked: Network,
+    /// What stays.
+    pub plan: Plan,
+    /// The channels that can really be taken out, if channels were pruned.
+    pub channels: Option<Removal>,
+    /// What each round came to.
+    pub rounds: Vec<Round>,
+}
+
+/// What a round came to.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Round {
+    /// The share of weights that stays.
+    pub density: f64,
+    /// Wrong answers to the test pictures right after the cut, in percent.
+    pub cut_error: Option<f64>,
+    /// Wrong answers after retraining.
+    pub error: Option<f64>,
+    /// Epochs of retraining.
+    pub epochs: u64,
+}
+
+/// Who watches.
+pub trait Watch {
+    /// Before learning: what is learned.
+    fn learning(&mut self, _what: &str, _epochs: u64) -> Box<dyn Observer + '_> {
+        Box::new(())
+    }
+
+    /// After a round.
+    fn round(&mut self, _number: u32, _round: &Round) {}
+}
+
+impl Watch for () {}
+
+/// The checkpoints of one training among several: a folder of its own in `keep`.
+///
+/// # Errors
+/// As [`Folder::resume`].
+pub fn folder(keep: Option<&Path>, name: &str, about: serde_json::Value) -> Result<Option<Folder>, Error> {
+    Ok(keep.map(|keep| Folder::resume(keep.join(name), Every::default(), about)).transpose()?)
+}
+
+/// Prunes `network`, whose weights are trained. With `lessons` every round is judged, and retrained as `pruning` says.
+///
+/// With `keep`, every retraining is saved in a folder of its own there, and a run that was interrupted goes on.
+///
+/// # Errors
+/// [`Error::Setting`], [`Error::NoWeights`], [`Error::NotFinite`] for what cannot be pruned; [`Error::Operator`] naming what
+/// cannot be followed or trained; what training and running say.
+pub fn prune(
+    network: &Network,
+    pruning: &Pruning,
+    lessons: Option<&Lessons>,
+    keep: Option<&Path>,
+    watch: &mut dyn Watch,
+) -> Result<Pruned, Error> {
+    let pattern = pruning.layers.as_deref().map(pattern).transpose()?;
+    let rounds = pruning.rounds.max(1);
+    let mut network = network.clone();
+    let mut masks: HashMap<String, Mask> = zeros(&network);
+    let mut done = Vec::new();
+    let mut last = None;
+    for number in 1..=rounds {
+        let target = of_round(pruning.target, number, rounds)?;
+        let cut = cut(&network, pruning, target, pattern.as_ref(), &mut masks)?;
+        network = masked(&network, &masks);
+        let judged = |network: &Network| {
+            let judge = |lessons: &Lessons| evaluate(network, Kernel::Auto, lessons.test(), lessons.normalisation());
+            Ok::<_, Error>(lessons.map(judge).transpose()?.map(|judgement| judgement.error()))
+        };
+        let mut round = Round { density: cut.0.density(), cut_error: judged(&network)?, error: None, epochs: 0 };
+        if let (Some(lessons), Some(recipe)) = (lessons, &pruning.retraining) {
+            let steps =
+                if pruning.alternate { vec![Layers::Convolutions, Layers::Linear] } else { vec![recipe.learned] };
+            for (part, learned) in steps.into_iter().enumerate() {
+                let recipe = Recipe {
+                    learned,
+                    seed: recipe.seed.wrapping_add(u64::from(number) * 2 + part as u64),
+                    ..recipe.clone()
+                };
+                let what = format!("round {number} of {rounds}");
+                let about = json!({ "pruning": pruning, "round": number, "part": part });
+                let folder = folder(keep, &format!("round-{number}-{part}"), about)?;
+                let mut observer = watch.learning(&what, recipe.epochs);
+                let learned = learn(&network, &masks, lessons, &recipe, folder.as_ref(), &mut *observer)?;
+                drop(observer);
+                round.error = learned.error();
+                round.epochs += recipe.epochs;
+                network = learned.network;
+            }
+        }
+        watch.round(number, &round);
+        done.push(round);
+        last = Some(cut);
+    }
+    let (plan, channels) = last.unwrap_or((Plan { network: network.name.clone(), layers: Vec::new() }, None));
+    Ok(Pruned { masked: network, plan, channels, rounds: done })
+}
+
+/// A regular expression for names of tensors.
+///
+/// # Errors
+/// [`Error::Input`] if it is none.
+pub fn pattern(text: &str) -> Result<Regex, Error> {
+    Regex::new(text).map_err(|error| Error::Input { what: format!("`{text}`"), why: error.to_string() })
+}
+
+/// The weights that are 0 already: they stay so.
+fn zeros(network: &Network) -> HashMap<String, Mask> {
+    let sparse = weights_of(network).into_iter().filter(|weight| weight.kept() < weight.values.len());
+    sparse.map(|weight| (weight.name.clone(), Mask::of_nonzeros(&weight.values))).collect()
+}
+
+/// The target of a round: of the shares that stay, each round takes the same share again; qualities rise evenly.
+fn of_round(target: Target, number: u32, rounds: u32) -> Result<Target, Error> {
+    let share = f64::from(number) / f64::from(rounds);
+    Ok(match (target, target.sparsity()?) {
+        (Target::Quality(quality), _) => Target::Quality(quality * share),
+        (_, Some(sparsity)) => Target::Sparsity(1.0 - (1.0 - sparsity).powf(share)),
+        (other, None) => other,
+    })
+}
+
+/// One cut: its plan, and the channels that it takes; `masks` loses what goes.
+fn cut(
+    network: &Network,
+    pruning: &Pruning,
+    target: Target,
+    pattern: Option<&Regex>,
+    masks: &mut HashMap<String, Mask>,
+) -> Result<(Plan, Option<Removal>), Error> {
+    let weights = selected(&network.name, weights_of(network), pattern)?;
+    let mut hold = |name: &str, mask: Mask| {
+        let mask = masks.get(name).map_or(mask.clone(), |before| mask.and(before));
+        masks.insert(name.into(), mask.clone());
+        mask
+    };
+    if pruning.granularity == Granularity::Channel {
+        let Some(sparsity) = target.sparsity()? else {
+            let why = "channels are removed to a share: give --sparsity or --ratio".into();
+            return Err(Error::Input { what: network.name.clone(), why });
+        };
+        let removal = Groups::of(network)?.plan(&Share::Weights(1.0 - sparsity).into())?;
+        let held = removal.masks(network)?;
+        for (name, mask) in &held {
+            hold(name, mask.clone());
+        }
+        let layers = weights_of(network).into_iter().map(|weight| LayerPlan {
+            mask: held.get(&weight.name).cloned().unwrap_or_else(|| Mask::full(weight.values.len())),
+            tensor: weight.name,
+            shape: weight.shape,
+            granularity: Granularity::Channel,
+            quality: 0.0,
+            threshold: 0.0,
+        });
+        return Ok((Plan { network: network.name.clone(), layers: layers.collect() }, Some(removal)));
+    }
+    let mut plan = plan::plan(&network.name, &weights, pruning.granularity, target, &pruning.qualities)?;
+    for layer in &mut plan.layers {
+        layer.mask = hold(&layer.tensor, layer.mask.clone());
+    }
+    Ok((plan, None))
+}

@@ -1,0 +1,316 @@
+//! Which form is faster: predicted seconds of the dense and of the sparse form, on one thread.
+//!
+//! A choice must not depend on the hour, so nothing is timed: a kernel takes the longer of its arithmetic and its reading,
+//! with the constants below, fitted with `cargo bench -p tersor-kernels --features training --bench sparse` on one core of a
+//! Zen 3 at 3.1 GHz (AVX2, 512 kB and 32 MB of cache). Other machines differ in all constants, less in their ratios; the
+//! sparse form is chosen only where it is [`MARGIN`] faster.
+//!
+//! | | seconds |
+//! | --- | --- |
+//! | linear, a row | max(steps of the layout · step + rows · row, bytes / bandwidth), bandwidth by where the matrix fits |
+//! | linear, many rows | non-zeros · tiles · (step + registers), and the transposes |
+//! | convolution | non-zeros · tiles · (step + registers), and the copy of the image with its padding |
+
+use super::band::Band;
+use super::linear::FEW;
+use crate::training::convolution::Convolution;
+
+/// The sparse form must be predicted to take at most this share of the time of the dense one. Wide, since arithmetic slows
+/// down with a busy neighbour on the core, which a dense row that waits for memory does not.
+pub const MARGIN: f64 = 0.8;
+
+/// A second cache, and bytes a second from it.
+const NEAR: (f64, f64) = (384e3, 70e9);
+/// What a matrix may take of a third cache that it shares with all else, and bytes a second from it.
+const FAR: (f64, f64) = (6e6, 55e9);
+/// Bytes a second from memory: dense rows, and the several streams of a sparse layout.
+const MEMORY: (f64, f64) = (20e9, 16e9);
+/// Multiply-adds a second of a dense product with one row whose matrix is near.
+const DENSE_ROW: f64 = 20e9;
+/// Multiply-adds a second of a dense product with many rows.
+const DENSE_ROWS: f64 = 42e9;
+/// Seconds of a dense product with many rows besides: the packing of both factors, per number.
+const DENSE_PACK: f64 = 0.5e-9;
+/// Multiply-adds a second of a dense convolution.
+const DENSE_CONVOLUTION: f64 = 30e9;
+/// Where rows are short, strided, or of one channel each.
+const DENSE_SHORT: f64 = 14e9;
+/// Outputs of a row that is short.
+const SHORT: usize = 16;
+/// Seconds to transpose a number, there or back.
+const TRANSPOSE: f64 = 0.1e-9;
+/// Seconds of a non-zero of a convolution, and of each register that it is multiplied with.
+const TAP: (f64, f64) = (0.6e-9, 0.27e-9);
+/// The same of a linear layer with many rows of x.
+const NONZERO: (f64, f64) = (0.2e-9, 0.22e-9);
+/// Seconds of an output and its registers beside its non-zeros.
+const OUTPUT: f64 = 6e-9;
+/// Seconds to copy a number of an image with its padding.
+const COPY: f64 = 0.15e-9;
+/// Seconds of a call.
+const CALL: f64 = 0.2e-6;
+/// Numbers of a register.
+const LANES: usize = 8;
+
+/// How the non-zeros of a linear layer lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Pattern {
+    /// Anywhere.
+    #[default]
+    Scattered,
+    /// In blocks of 8 outputs of one input.
+    Tall,
+    /// In blocks of 8 inputs of one output.
+    Flat,
+    /// Two of each four inputs.
+    TwoOfFour,
+}
+
+/// Which form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kernel {
+    /// All weights, zeros too.
+    Dense,
+    /// The weights that are there.
+    Sparse,
+}
+
+/// The form to take, and why.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Choice {
+    /// The form.
+    pub kernel: Kernel,
+    /// Predicted for the dense form.
+    pub dense_seconds: f64,
+    /// Predicted for the sparse form.
+    pub sparse_seconds: f64,
+}
+
+impl Choice {
+    /// The sparse form where it is [`MARGIN`] faster.
+    pub fn between(dense_seconds: f64, sparse_seconds: f64) -> Self {
+        let kernel = if sparse_seconds < MARGIN * dense_seconds { Kernel::Sparse } else { Kernel::Dense };
+        Self { kernel, dense_seconds, sparse_seconds }
+    }
+}
+
+/// For a linear layer `[outputs][inputs]` with `nonzeros` weights that lie in a pattern, and `batch` rows of x.
+///
+/// Where the weights are at hand, `SparseLinear::choice` counts what they take, and is exact where this expects.
+pub fn linear(shape: (usize, usize), batch: usize, nonzeros: usize, pattern: Pattern) -> Choice {
+    let sparse =
+        if batch < FEW { batch as f64 * expected(shape, nonzeros, pattern) } else { many_rows(shape, batch, nonzeros) };
+    Choice::between(dense_linear(shape, batch), sparse)
+}
+
+/// For a convolution with `nonzeros` weights, anywhere.
+pub fn convolution(geometry: &Convolution, nonzeros: usize) -> Choice {
+    Choice::between(dense_convolution(geometry), sparse_convolution(geometry, nonzeros))
+}
+
+/// The density, in [0, 1], below which the sparse form of a linear layer is chosen.
+pub fn break_even_linear(shape: (usize, usize), batch: usize, pattern: Pattern) -> f64 {
+    let all = shape.0 * shape.1;
+    break_even(all, |nonzeros| linear(shape, batch, nonzeros, pattern))
+}
+
+/// The density, in [0, 1], below which the sparse form of a convolution is chosen.
+pub fn break_even_convolution(geometry: &Convolution) -> f64 {
+    break_even(geometry.weights_len(), |nonzeros| convolution(geometry, nonzeros))
+}
+
+/// The share of `all` where the choice changes, by bisection: more non-zeros never take less time.
+fn break_even(all: usize, choice: impl Fn(usize) -> Choice) -> f64 {
+    let (mut sparse, mut dense) = (0, all + 1);
+    if all == 0 || choice(0).kernel == Kernel::Dense {
+        return 0.0;
+    }
+    while dense - sparse > 1 {
+        let middle = sparse + (dense - sparse) / 2;
+        match choice(middle).kernel {
+            Kernel::Sparse => sparse = middle,
+            Kernel::Dense => dense = middle,
+        }
+    }
+    sparse as f64 / all as f64
+}
+
+/// What a layout of a linear layer takes for one row of x.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Layout {
+    /// CSR.
+    Gathered,
+    /// Eight rows in lockstep with windows of 8 inputs, in so many steps.
+    Narrow(usize),
+    /// With windows of 16.
+    Wide(usize),
+    /// So many blocks of 8x1.
+    Tall(usize),
+    /// So many blocks of 1x8.
+    Flat(usize),
+    /// So many windows of 2:4 in eight rows.
+    Half(usize),
+}
+
+/// What a layout costs.
+struct LayoutCost {
+    /// Bytes of a step.
+    bytes: f64,
+    /// Seconds of a step.
+    step: f64,
+    /// Seconds of a row.
+    row: f64,
+}
+
+impl Layout {
+    fn steps(self, nonzeros: usize) -> (usize, LayoutCost) {
+        let cost = |bytes, step, row| LayoutCost { bytes, step, row };
+        match self {
+            Self::Gathered => (nonzeros, cost(6.0, 0.5e-9, 6e-9)),
+            Self::Narrow(steps) => (steps, cost(38.0, 0.8e-9, 1.5e-9)),
+            Self::Wide(steps) => (steps, cost(38.0, 1.2e-9, 1.5e-9)),
+            Self::Tall(blocks) => (blocks, cost(36.0, 0.6e-9, 1e-9)),
+            Self::Flat(blocks) => (blocks, cost(36.0, 0.6e-9, 7e-9)),
+            Self::Half(windows) => (windows, cost(68.0, 1.0e-9, 1.5e-9)),
+        }
+    }
+}
+
+fn bandwidth(bytes: f64, memory: f64) -> f64 {
+    if bytes <= NEAR.0 {
+        NEAR.1
+    } else if bytes <= FAR.0 {
+        FAR.1
+    } else {
+        memory
+    }
+}
+
+/// Seconds of a layout with one row of x.
+pub(super) fn single_row((outputs, _): (usize, usize), nonzeros: usize, layout: Layout) -> f64 {
+    let (steps, cost) = layout.steps(nonzeros);
+    let bytes = steps as f64 * cost.bytes;
+    let arithmetic = steps as f64 * cost.step + outputs as f64 * cost.row;
+    arithmetic.max(bytes / bandwidth(bytes, MEMORY.1)) + CALL
+}
+
+/// Lanes that do work in a step of scattered non-zeros: density, with windows of 8 inputs, of 16. Simulated, 784 inputs.
+const LANES_USED: [(f64, f64, f64); 8] = [
+    (0.0, 1.0, 1.0),
+    (0.05, 2.88, 3.84),
+    (0.08, 3.57, 4.65),
+    (0.1, 3.95, 4.97),
+    (0.2, 5.16, 6.14),
+    (0.3, 5.97, 6.67),
+    (0.5, 6.86, 7.33),
+    (1.0, 8.0, 8.0),
+];
+
+/// Seconds with one row of x of the cheapest layout that non-zeros in a pattern are expected to fit.
+fn expected((outputs, inputs): (usize, usize), nonzeros: usize, pattern: Pattern) -> f64 {
+    let density = nonzeros as f64 / ((outputs * inputs) as f64).max(1.0);
+    let above = LANES_USED.iter().position(|used| used.0 >= density).unwrap_or(LANES_USED.len() - 1).max(1);
+    let (low, high) = (LANES_USED[above - 1], LANES_USED[above]);
+    let share = ((density - low.0) / (high.0 - low.0)).min(1.0);
+    let steps = |low: f64, high: f64| (nonzeros as f64 / (low + share * (high - low))).ceil() as usize;
+    let scattered = [Layout::Gathered, Layout::Narrow(steps(low.1, high.1)), Layout::Wide(steps(low.2, high.2))];
+    let pattern = match pattern {
+        Pattern::Scattered => None,
+        Pattern::Tall => Some(Layout::Tall(nonzeros.div_ceil(LANES))),
+        Pattern::Flat => Some(Layout::Flat(nonzeros.div_ceil(LANES))),
+        Pattern::TwoOfFour => Some(Layout::Half(outputs.div_ceil(LANES) * inputs.div_ceil(4))),
+    };
+    let seconds = |layout| single_row((outputs, inputs), nonzeros, layout);
+    scattered.into_iter().chain(pattern).map(seconds).fold(f64::INFINITY, f64::min)
+}
+
+/// Seconds of non-zeros with many rows of x.
+pub(super) fn many_rows((outputs, inputs): (usize, usize), batch: usize, nonzeros: usize) -> f64 {
+    let tiles = batch.div_ceil(4 * LANES) as f64;
+    let registers = batch.div_ceil(LANES) as f64;
+    let lines = (outputs * inputs.div_ceil(super::batch::BLOCK)) as f64;
+    nonzeros as f64 * (tiles * NONZERO.0 + registers * NONZERO.1)
+        + tiles * lines * OUTPUT
+        + ((outputs + inputs) * batch.next_multiple_of(LANES)) as f64 * TRANSPOSE
+        + CALL
+}
+
+/// Seconds of a dense linear layer.
+pub(super) fn dense_linear((outputs, inputs): (usize, usize), batch: usize) -> f64 {
+    let numbers = (outputs * inputs) as f64;
+    let bytes = 4.0 * numbers;
+    let read = bytes / bandwidth(bytes, MEMORY.0);
+    let row = (numbers / DENSE_ROW).max(read) + CALL / 2.0;
+    if batch < 8 {
+        return batch as f64 * row * if batch > 1 { 0.7 } else { 1.0 };
+    }
+    numbers * batch as f64 / DENSE_ROWS + (numbers + ((outputs + inputs) * batch) as f64) * DENSE_PACK
+}
+
+/// Seconds of a dense convolution.
+fn dense_convolution(geometry: &Convolution) -> f64 {
+    let pixels = geometry.rows.output * geometry.columns.output;
+    let multiplications = (geometry.images * pixels * geometry.weights_len()) as f64;
+    let depthwise = geometry.groups == geometry.in_channels && geometry.groups > 1;
+    let strided = geometry.columns.stride > 1 || geometry.columns.output < SHORT;
+    let speed = if super::dense::is_pointwise(geometry) {
+        DENSE_ROWS
+    } else if depthwise || strided {
+        DENSE_SHORT
+    } else {
+        DENSE_CONVOLUTION
+    };
+    multiplications / speed + geometry.input_len() as f64 * COPY
+}
+
+/// Seconds of a sparse convolution.
+fn sparse_convolution(geometry: &Convolution, nonzeros: usize) -> f64 {
+    let (rows, columns) = super::convolution::shape(geometry);
+    let tiles = super::convolution::tiles(geometry) as f64;
+    let registers = (rows * columns.div_ceil(LANES)) as f64;
+    let numbers = Band::new(geometry.rows, geometry.columns, (geometry.rows.output, geometry.columns.output));
+    let copied = numbers.len(geometry.in_channels) as f64;
+    geometry.images as f64
+        * (nonzeros as f64 * (tiles * TAP.0 + registers * TAP.1)
+            + tiles * geometry.out_channels as f64 * OUTPUT
+            + copied * COPY)
+        + CALL
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::{Padding, Window};
+
+    #[test]
+    fn more_weights_never_take_less_time() {
+        let window = Window::new(32, 3, 1, 1, Padding::Same).unwrap();
+        let c = Convolution { images: 1, in_channels: 64, out_channels: 64, groups: 1, rows: window, columns: window };
+        for pattern in [Pattern::Scattered, Pattern::Tall, Pattern::Flat] {
+            for shape in [(300, 784), (4096, 4096)] {
+                for batch in [1, 64] {
+                    let seconds = |k: usize| linear(shape, batch, shape.0 * shape.1 / 100 * k, pattern).sparse_seconds;
+                    assert!((1..100).all(|k| seconds(k) <= 1.0001 * seconds(k + 1)), "{pattern:?} {shape:?} {batch}");
+                }
+            }
+        }
+        assert!((1..100).all(|k| sparse_convolution(&c, k * 300) <= sparse_convolution(&c, (k + 1) * 300)));
+    }
+
+    #[test]
+    fn a_tenth_is_sparse_and_all_is_dense() {
+        let window = |side, kernel| Window::new(side, kernel, 1, 1, Padding::Same).unwrap();
+        for (channels, side, kernel) in [(256, 28, 1), (64, 32, 3), (16, 32, 3)] {
+            let (rows, columns) = (window(side, kernel), window(side, kernel));
+            let c = Convolution { images: 1, in_channels: channels, out_channels: channels, groups: 1, rows, columns };
+            assert!((0.1..1.0).contains(&break_even_convolution(&c)));
+        }
+        for shape in [(300, 784), (100, 300), (4096, 4096)] {
+            for batch in [1, 64] {
+                for pattern in [Pattern::Scattered, Pattern::Tall, Pattern::Flat] {
+                    assert!((0.1..1.0).contains(&break_even_linear(shape, batch, pattern)), "{shape:?} {batch}");
+                }
+            }
+        }
+    }
+}
