@@ -77,17 +77,21 @@ impl Recipe {
 
     /// The first training of an architecture: what gave the best dense network here.
     pub fn dense(architecture: Option<Architecture>, seed: u64) -> Self {
-        let pictures = matches!(architecture, Some(Architecture::Vgg | Architecture::ResNet20));
+        let (epochs, rate, augment) = match architecture {
+            Some(Architecture::LeNet5) => (12, 0.02, Augment::default()),
+            Some(Architecture::Vgg | Architecture::ResNet20) => (60, 0.02, Augment::CIFAR),
+            Some(Architecture::LeNet300) | None => (20, 0.05, Augment::default()),
+        };
         Self {
-            epochs: if pictures { 60 } else { 20 },
-            rate: if pictures { 0.02 } else { 0.05 },
+            epochs,
+            rate,
             schedule: Schedule::Cosine { warm_up: 0.0 },
             momentum: 0.9,
             l2: 5e-4,
             l1: 0.0,
             dropout: 0.0,
             batch: 64,
-            augment: if pictures { Augment::CIFAR } else { Augment::default() },
+            augment,
             learned: Layers::All,
             frozen_norms: false,
             seed,

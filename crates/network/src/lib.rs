@@ -25,6 +25,7 @@
 //! | `graph.rs` | [`Network`], [`Graph`], [`Node`], [`Tensor`] |
 //! | [`operator`] | what a node computes, with its options |
 //! | [`shape`] | shapes that operators give |
+//! | `placement.rs` | where tensors lie while they live |
 //! | [`cost`] | multiply-adds, parameters, Flash |
 //! | [`liveness`] | lifetimes, live bytes, bounds of memory |
 //! | [`reference`] | the engine that reads like the formulas |
@@ -48,6 +49,7 @@ pub mod graph_file;
 pub mod liveness;
 pub mod onnx;
 pub mod operator;
+mod placement;
 pub mod reference;
 pub mod shape;
 pub mod tflite;

@@ -19,6 +19,8 @@ const DEPTH: usize = 256;
 const COPY: usize = 8;
 /// Into how many parts the images are cut whose weight gradients are summed apart. Fixed, so that no sum depends on threads.
 const PARTS: usize = 8;
+/// Passes of less multiply-adds stay on the caller's thread: waking another takes as long.
+const WORTH_THREADS: usize = 1 << 20;
 
 /// A convolution of images `[images, in_channels, height, width]` to `[images, out_channels, height', width']` with
 /// weights `[out_channels, in_channels / groups, kernel rows, kernel columns]`.
@@ -81,6 +83,12 @@ impl Convolution {
             (self.input_len(), self.weights_len(), self.output_len())
         );
         debug_assert!(bias.is_empty() || bias.len() == self.out_channels);
+        self.prepare(weights).run(input, bias, output);
+    }
+
+    /// Packs the weights once, for many runs forward.
+    pub fn prepare(&self, weights: &[f32]) -> Forward {
+        debug_assert_eq!(weights.len(), self.weights_len());
         let padded = Padded::new(self.rows, self.columns);
         let reduction = self.in_group() * self.taps();
         let part = part(self.images * self.groups, self.out_group());
@@ -94,15 +102,7 @@ impl Convolution {
             step: padded.row(),
             place: Place { start: 0, row: self.columns.output, column: 1 },
         };
-        Gathering {
-            padded,
-            groups: self.groups,
-            channels: (self.in_group(), self.out_group()),
-            planes: (self.in_plane(), self.out_plane()),
-            part,
-            passes: &[pass],
-        }
-        .run(input, bias, output);
+        Forward { shape: *self, padded, part, pass }
     }
 
     /// ∂L/∂x from ∂L/∂y.
@@ -212,6 +212,33 @@ impl Convolution {
     }
 }
 
+/// [`Convolution::forward`] with weights that are packed.
+#[derive(Debug, Clone)]
+pub struct Forward {
+    shape: Convolution,
+    padded: Padded,
+    part: usize,
+    pass: Pass,
+}
+
+impl Forward {
+    /// y = x ∗ w + b. `bias`: one per output channel, or empty.
+    pub fn run(&self, input: &[f32], bias: &[f32], output: &mut [f32]) {
+        let Self { shape, padded, part, pass } = self;
+        debug_assert_eq!((input.len(), output.len()), (shape.input_len(), shape.output_len()));
+        debug_assert!(bias.is_empty() || bias.len() == shape.out_channels);
+        Gathering {
+            padded: *padded,
+            groups: shape.groups,
+            channels: (shape.in_group(), shape.out_group()),
+            planes: (shape.in_plane(), shape.out_plane()),
+            part: *part,
+            passes: std::slice::from_ref(pass),
+        }
+        .run(input, bias, output);
+    }
+}
+
 /// A tap that reaches the inputs of a residue.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tap {
@@ -286,6 +313,7 @@ pub(super) struct Place {
 }
 
 /// Outputs that all gather the same taps.
+#[derive(Debug, Clone)]
 struct Pass {
     /// Where each step of the reduction reads, for the first output.
     offsets: Vec<usize>,
@@ -323,6 +351,16 @@ impl Gathering<'_> {
             let bias = bias.get(group * given + at * part..).unwrap_or(&[]);
             arch.dispatch(OfImage { all: self, group, first: at * part, input, bias, output, scratch });
         };
+        let per_image: usize = self.passes.iter().map(|p| p.rows * p.columns * p.offsets.len() * given).sum();
+        if output.len() / to * per_image < WORTH_THREADS || rayon::current_num_threads() == 1 {
+            let mut scratch = Scratch::new(self);
+            for (task, (output, input)) in output.chunks_mut(to).zip(input.chunks(from)).enumerate() {
+                for (at, output) in output.chunks_mut(part * self.planes.1).enumerate() {
+                    of_image(&mut scratch, task, at, input, output);
+                }
+            }
+            return;
+        }
         let images = output.par_chunks_mut(to).zip(input.par_chunks(from)).enumerate();
         if part == given {
             let scratch = || Scratch::new(self);

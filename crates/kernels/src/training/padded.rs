@@ -58,7 +58,7 @@ impl Padded {
                 for (phase, row) in row.chunks_exact_mut(self.phase).enumerate() {
                     // The first place of this phase that is not padding.
                     let first = self.columns.before.saturating_sub(phase).div_ceil(stride).min(row.len());
-                    let start = (first * stride + phase - self.columns.before).min(width);
+                    let start = (first * stride + phase).saturating_sub(self.columns.before).min(width);
                     let (row, image) = (&mut row[first..], &image[start..]);
                     let count = row.len().min(image.len().div_ceil(stride));
                     if stride == 1 {

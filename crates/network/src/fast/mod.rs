@@ -7,7 +7,6 @@
 mod local;
 mod operators;
 mod parts;
-mod placement;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -18,6 +17,7 @@ use tersor_kernels::int8::fast::{Isa, flip};
 use crate::error::Error;
 use crate::graph::{Graph, Network, Node, TensorId};
 use crate::operator::Operator;
+use crate::placement;
 use crate::reference::{Action, Options, Reference, State};
 use local::Workspace;
 

@@ -21,9 +21,6 @@ use super::plan::Weights;
 use super::threads::worth;
 use super::{Kernel, Layer};
 
-/// Dense convolutions of less multiply-adds stay on the caller's thread.
-const WORTH_THREADS: u64 = 1 << 20;
-
 /// A linear layer for so many rows multiplies a matrix that was packed once: for fewer, reading it is the work; for more, a
 /// general product, which packs both factors each time, is as fast, and takes the caches' sizes into account.
 const SOME_ROWS: usize = 8;
@@ -168,11 +165,18 @@ impl Product {
                 let scratch = depthwise.scratch();
                 (depthwise.call(from, to), scratch)
             }
-            Self::Convolution(c) if self.macs() < WORTH_THREADS && !is_pointwise(&c) => {
-                (call(between, move |x, ending, y| on_one_thread(&c, x, &weights, &bias, ending, y)), 0)
+            Self::Convolution(c) if is_pointwise(&c) => {
+                (call(between, move |x, ending, y| dense::convolution(&c, x, &weights, Some(&bias), ending, y)), 0)
             }
             Self::Convolution(c) => {
-                (call(between, move |x, ending, y| dense::convolution(&c, x, &weights, Some(&bias), ending, y)), 0)
+                let packed = c.prepare(&weights);
+                let Between { from, to, bounds } = between;
+                let call: Call = Box::new(move |frame| {
+                    let (operands, y, _) = frame.open(&to);
+                    packed.run(operands.get(&from), &bias, y);
+                    bounds.apply(y);
+                });
+                (call, 0)
             }
             Self::Linear { rows, inputs, outputs } if (SOME_ROWS..MANY_ROWS).contains(&rows) => {
                 let packed = Matrix::new((inputs, outputs), |k, o| weights[o * inputs + k]);
@@ -229,25 +233,6 @@ fn some_rows(
 fn is_pointwise(c: &Convolution) -> bool {
     let whole = |w: &Window| w.kernel == 1 && w.stride == 1 && w.before == 0 && w.input == w.output;
     c.groups == 1 && whole(&c.rows) && whole(&c.columns)
-}
-
-/// Image by image and tile by tile: a kernel that is given one task runs where it is called, and wakes nobody.
-fn on_one_thread(c: &Convolution, x: &[f32], weights: &[f32], bias: &[f32], ending: Ending, y: &mut [f32]) {
-    let (in_group, out_group) = (c.in_channels / c.groups, c.out_channels / c.groups);
-    let (from, to) = (c.rows.input * c.columns.input, c.rows.output * c.columns.output);
-    let per_output = weights.len() / c.out_channels;
-    for (image, y) in y.chunks_exact_mut(c.out_channels * to).enumerate() {
-        for (group, y) in y.chunks_exact_mut(out_group * to).enumerate() {
-            let x = &x[(image * c.groups + group) * in_group * from..][..in_group * from];
-            for (tile, y) in y.chunks_mut(ROWS * to).enumerate() {
-                let (first, out_channels) = (group * out_group + tile * ROWS, y.len() / to);
-                let one = Convolution { images: 1, groups: 1, in_channels: in_group, out_channels, ..*c };
-                let weights = &weights[first * per_output..][..out_channels * per_output];
-                let bias = &bias[first..][..out_channels];
-                dense::convolution(&one, x, weights, Some(bias), ending, y);
-            }
-        }
-    }
 }
 
 /// Seconds, in a unit that suits them.

@@ -46,9 +46,6 @@ mod layer;
 mod memory;
 mod movement;
 mod operators;
-#[expect(clippy::duplicate_mod, reason = "places lie as those of the int8 engine do")]
-#[path = "../fast/placement.rs"]
-mod placement;
 mod plan;
 mod pool;
 mod storage;

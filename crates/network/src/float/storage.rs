@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::memory::LINE;
-use super::placement::first_fit;
 use super::plan::{Kind, Op, Planner, operands};
 use crate::graph::TensorId;
 use crate::operator::Operator;
+use crate::placement::first_fit;
 
 /// Where the numbers of a tensor are.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::ops::Range;
 const ALIGN: usize = 64;
 
 /// Offsets of the tensors that live, and the bytes of it all.
-pub(super) fn first_fit(lives: &[Option<Range<usize>>], sizes: &[usize]) -> (Vec<Option<usize>>, usize) {
+pub(crate) fn first_fit(lives: &[Option<Range<usize>>], sizes: &[usize]) -> (Vec<Option<usize>>, usize) {
     let mut order: Vec<usize> = (0..lives.len()).filter(|&t| lives[t].is_some()).collect();
     order.sort_by_key(|&t| (std::cmp::Reverse(sizes[t]), t));
     let mut offsets = vec![None; lives.len()];
