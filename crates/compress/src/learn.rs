@@ -78,7 +78,7 @@ impl Recipe {
     /// The first training of an architecture: what gave the best dense network here.
     pub fn dense(architecture: Option<Architecture>, seed: u64) -> Self {
         let (epochs, rate, augment) = match architecture {
-            Some(Architecture::LeNet5) => (12, 0.02, Augment::default()),
+            Some(Architecture::LeNet5) => (12, 0.01, Augment::default()),
             Some(Architecture::Vgg | Architecture::ResNet20) => (60, 0.02, Augment::CIFAR),
             Some(Architecture::LeNet300) | None => (20, 0.05, Augment::default()),
         };
@@ -130,6 +130,16 @@ impl Lessons {
         Ok(Self { train: train.into(), test: test.into(), normalisation })
     }
 
+    /// Pictures to be judged by, and none to learn from.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there are none.
+    pub fn judging(test: Examples) -> Result<Self, Error> {
+        let none = test.selected(&[]);
+        let lessons = Self::new(test.clone(), test)?;
+        Ok(Self { train: none.into(), ..lessons })
+    }
+
     /// With other means and deviations of the channels, in which pixels from 0 to 1 are counted.
     pub fn normalised(self, normalisation: Normalisation) -> Self {
         Self { normalisation, ..self }
@@ -177,7 +187,7 @@ impl Lessons {
         };
         let takes = &graph.tensors[input].shape;
         let count: usize = takes.iter().skip(1).product();
-        let picture = self.train.shape();
+        let picture = self.test.shape();
         if count != picture.iter().product::<usize>() || (takes.len() == 4 && takes[1..] != picture) {
             return fault(format!("it takes {:?}, the pictures are {picture:?}", &takes[1..]));
         }
@@ -226,6 +236,10 @@ pub fn learn(
     observer: &mut dyn Observer,
 ) -> Result<Learned, Error> {
     lessons.fit(network)?;
+    if lessons.train.is_empty() {
+        let why = "are for judging only; to learn, give a folder with `train` and `test` in it".into();
+        return Err(Error::Input { what: "the pictures".into(), why });
+    }
     let device = Device::flex();
     let model = Trainable::new(&masked(network, masks), &device)?;
     let passing = model

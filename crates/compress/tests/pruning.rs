@@ -14,7 +14,7 @@ use tersor_compress::weights::{Weight, weights_of, with_values};
 use tersor_compress::{plan, search};
 use tersor_data::Examples;
 use tersor_network::Network;
-use tersor_network::float::Kernel;
+use tersor_network::float::{Float, Kernel};
 
 /// Ten classes: a bar at a place of its own, moved and dimmed, in noise.
 fn bars(count: usize, seed: u32) -> Examples {
@@ -184,4 +184,40 @@ fn masks_of_zeros_are_kept_by_pruning_again() {
         assert_eq!(before.and(&after), after);
     }
     assert_eq!(of(&weights_of(&pruned.masked), "fc3.weight"), of(&weights_of(&network), "fc3.weight"));
+}
+
+#[test]
+fn every_granularity_answers_as_its_zeros_do_on_any_threads() {
+    let run = |network: &Network, kernel, threads: usize, x: &[f32]| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        let engine = Float::prepare(network, kernel).expect("prepares");
+        pool.install(|| engine.run(&mut engine.session(), &[x]).expect("runs")).remove(0)
+    };
+    for architecture in [Architecture::LeNet300, Architecture::LeNet5, Architecture::ResNet20] {
+        let network = architecture.build(10, 7).expect("an architecture");
+        for granularity in Granularity::ALL.into_iter().filter(|g| *g != Granularity::Channel) {
+            let weights = weights_of(&network);
+            let target = Target::Sparsity(0.85);
+            let Ok(plan) = plan::plan("net", &weights, granularity, target, &Qualities::new()) else {
+                assert_eq!((architecture, granularity), (Architecture::LeNet300, Granularity::Kernel));
+                continue;
+            };
+            let pruned = with_values(&network, &plan.applied(&weights).expect("fits")).expect("fits");
+            for batch in [1, 5] {
+                let pruned = pruned.with_batch(batch).expect("any batch");
+                let count = batch * architecture.picture().iter().product::<usize>();
+                let x: Vec<f32> = (0..count).map(|i| ((i * 37 % 101) as f32 / 50.0 - 1.0).max(0.0)).collect();
+                let dense = run(&pruned, Kernel::Dense, 1, &x);
+                let largest = dense.iter().fold(1.0f32, |most, y| most.max(y.abs()));
+                for kernel in [Kernel::Sparse, Kernel::Auto] {
+                    let one = run(&pruned, kernel, 1, &x);
+                    let apart = one.iter().zip(&dense).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                    assert!(apart <= 1e-5 * largest, "{architecture:?} {granularity} {kernel}: {apart} of {largest}");
+                    for threads in [2, 7] {
+                        assert_eq!(run(&pruned, kernel, threads, &x), one, "{architecture:?} {granularity} {kernel}");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -19,6 +19,9 @@ const HELD: f64 = 0.2;
 /// Reads `data`, for a network that takes pictures of `shape`. Pixels become numbers from 0 to 1, or as `normalisation`
 /// says.
 ///
+/// A folder of pictures whose names begin with the number of their class is to judge by; with such pictures in `train` and
+/// `test`, to learn from too.
+///
 /// `mnist-8k`: the 10,000 test digits of MNIST, every fifth of which judges. `fashion-mnist`: 60,000 and 10,000.
 pub fn read(
     data: &Path,
@@ -26,6 +29,15 @@ pub fn read(
     normalisation: Option<&Normalisation>,
     seed: u64,
 ) -> anyhow::Result<Lessons> {
+    let normalised = |lessons: Lessons| match normalisation {
+        Some(normalisation) => lessons.normalised(normalisation.clone()),
+        None => lessons,
+    };
+    if data.is_dir()
+        && let Some(lessons) = named(data, shape)?
+    {
+        return Ok(normalised(lessons));
+    }
     let DataSet { train, validation } = match data.to_str() {
         _ if data.exists() => dataset::read(data, shape)?,
         Some("mnist-8k") => mnist_8k()?,
@@ -50,25 +62,18 @@ pub fn read(
             bail!("{}: pictures of {found:?} (channels, height, width); the network takes {shape:?}", data.display());
         }
     }
-    let lessons = Lessons::new(train, test)?;
-    Ok(match normalisation {
-        Some(normalisation) => lessons.normalised(normalisation.clone()),
-        None => lessons,
-    })
+    Ok(normalised(Lessons::new(train, test)?))
 }
 
-/// Pictures to judge by alone: as [`read`], or a folder of files whose names begin with the number of their class.
-pub fn judging(data: &Path, shape: [usize; 3], normalisation: Option<&Normalisation>) -> anyhow::Result<Lessons> {
-    if data.is_dir()
-        && let Ok((examples, _)) = named_by_class(data, shape)
-    {
-        let lessons = Lessons::new(examples.clone(), examples)?;
-        return Ok(match normalisation {
-            Some(normalisation) => lessons.normalised(normalisation.clone()),
-            None => lessons,
-        });
+/// Pictures whose names begin with the number of their class: in `train` and `test`, or, to judge by alone, in the folder
+/// itself.
+fn named(data: &Path, shape: [usize; 3]) -> anyhow::Result<Option<Lessons>> {
+    let (train, test) = (data.join("train"), data.join("test"));
+    let pictures = |folder: &Path| named_by_class(folder, shape).ok().map(|(examples, _)| examples);
+    if let (true, Some(train), Some(test)) = (test.is_dir(), pictures(&train), pictures(&test)) {
+        return Ok(Some(Lessons::new(train, test)?));
     }
-    read(data, shape, normalisation, 1)
+    Ok(pictures(data).map(Lessons::judging).transpose()?)
 }
 
 fn in_shared(file: &str) -> anyhow::Result<PathBuf> {

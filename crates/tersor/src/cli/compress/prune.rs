@@ -60,9 +60,9 @@ pub struct Prune {
     /// Times to remove and retrain [default: 4 with --data, else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
-    /// Give each layer the threshold that its sensitivity bears, instead of one quality for all
-    #[arg(long, requires = "data")]
-    search: bool,
+    /// One quality for all layers, instead of the thresholds that their sensitivities bear
+    #[arg(long)]
+    uniform: bool,
     /// Epochs of retraining in each round [default: as the network's recipe]
     #[arg(long, value_name = "N", requires = "data")]
     epochs: Option<u64>,
@@ -263,7 +263,13 @@ impl Prune {
 
     fn pruning(&self, network: &Network, lessons: Option<&Lessons>, recipe: &Recipe) -> anyhow::Result<Pruning> {
         let mut qualities = Qualities::new();
-        if let (true, Some(lessons)) = (self.search, lessons) {
+        // Sensitivities choose among thresholds: not where one is given, and not between parts that are chosen otherwise.
+        let teaches = lessons.is_some_and(|lessons| !lessons.train().is_empty());
+        let searched = teaches
+            && !self.uniform
+            && self.quality.is_none()
+            && !matches!(self.granularity, Granularity::Channel | Granularity::TwoOfFour);
+        if let (true, Some(lessons)) = (searched, lessons) {
             // By pictures that it has learned from: the test pictures judge, and choose nothing.
             let lessons = lessons.judged_by_training(2000)?;
             let pattern = self.layers.as_deref().map(prune::pattern).transpose()?;
@@ -274,14 +280,12 @@ impl Prune {
                 sensitivity::scan(network, &weights, &lessons, self.granularity, densities, &mut |_| bar.inc(1))?;
             qualities = search::qualities(&scan, self.target())?;
         }
-        let retraining = lessons.map(|_| {
-            let epochs = self.epochs.unwrap_or(recipe.epochs / 2);
-            recipe.retraining(Recipe::RETRAINING, epochs)
-        });
+        let epochs = self.epochs.unwrap_or(if teaches { recipe.epochs / 2 } else { 0 });
+        let retraining = Some(recipe.retraining(Recipe::RETRAINING, epochs));
         Ok(Pruning {
             granularity: self.granularity,
             target: self.target(),
-            rounds: self.rounds.unwrap_or(if lessons.is_some() { 4 } else { 1 }),
+            rounds: self.rounds.unwrap_or(if teaches { 4 } else { 1 }),
             layers: self.layers.clone(),
             qualities,
             retraining: retraining.filter(|recipe| recipe.epochs > 0),

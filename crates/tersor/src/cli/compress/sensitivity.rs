@@ -43,7 +43,7 @@ impl Scan {
         self.threads.start()?;
         let model = source::trained(&self.model)?;
         let network = model.network("a scan")?;
-        let lessons = lessons::judging(&self.data, source::picture(&model)?, model.normalisation.as_ref())?;
+        let lessons = lessons::read(&self.data, source::picture(&model)?, model.normalisation.as_ref(), 1)?;
         let pattern = self.layers.as_deref().map(pattern).transpose()?;
         let weights = selected(&network.name, weights_of(network), pattern.as_ref())?;
         let bar = self.output.progress("layers", weights.len() as u64);
