@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -60,6 +60,9 @@ pub struct Prune {
     /// Times to remove and retrain [default: 4 with --data, else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
+    /// Thresholds by the sensitivities in this file, which `sensitivity --json` wrote
+    #[arg(long, value_name = "FILE.json", conflicts_with = "uniform")]
+    sensitivity: Option<PathBuf>,
     /// One quality for all layers, instead of the thresholds that their sensitivities bear
     #[arg(long)]
     uniform: bool,
@@ -263,10 +266,16 @@ impl Prune {
 
     fn pruning(&self, network: &Network, lessons: Option<&Lessons>, recipe: &Recipe) -> anyhow::Result<Pruning> {
         let mut qualities = Qualities::new();
+        if let Some(file) = &self.sensitivity {
+            let text = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
+            let scan = serde_json::from_str(&text).with_context(|| format!("{}: no sensitivities", file.display()))?;
+            qualities = search::qualities(&scan, self.target())?;
+        }
         // Sensitivities choose among thresholds: not where one is given, and not between parts that are chosen otherwise.
         let teaches = lessons.is_some_and(|lessons| !lessons.train().is_empty());
         let searched = teaches
             && !self.uniform
+            && self.sensitivity.is_none()
             && self.quality.is_none()
             && !matches!(self.granularity, Granularity::Channel | Granularity::TwoOfFour);
         if let (true, Some(lessons)) = (searched, lessons) {
