@@ -28,10 +28,10 @@ struct Weights;
 
 const SEED: u64 = 1;
 const RATIO: f64 = 8.0;
-const EPOCHS: u64 = 8;
+const EPOCHS: u64 = 6;
 const ROUNDS: u32 = 3;
 /// Of retraining, in each round.
-const EPOCHS_AGAIN: u64 = 5;
+const EPOCHS_AGAIN: u64 = 4;
 /// Calls of one input, of which the median is taken.
 const CALLS: usize = 301;
 
