@@ -54,6 +54,12 @@ pub fn evaluate(
     };
     let [channels, height, width] = examples.shape();
     let (size, area) = (channels * height * width, height * width);
+    if !normalisation.fits(channels) {
+        return Err(fault(format!(
+            "a normalisation of {} means does not fit {channels} channels",
+            normalisation.mean.len()
+        )));
+    }
     let takes: usize = graph.tensors[input].shape.iter().skip(1).product();
     if takes != size {
         return Err(fault(format!("it takes {takes} numbers, a picture has {size}")));
@@ -187,6 +193,9 @@ pub fn inputs(
         Elements::F32(values) => values.clone(),
         Elements::F64(values) => values.iter().map(|&x| x as f32).collect(),
         Elements::F16(values) => values.iter().map(|x| x.to_f32()).collect(),
+        Elements::U8(_) if normalisation.is_some_and(|normalisation| !normalisation.fits(takes[0])) => {
+            return Err(fault(format!("the model's normalisation does not fit {} channels", takes[0])));
+        }
         Elements::U8(pixels) => {
             let plane = takes.iter().skip(1).product::<usize>().max(1);
             let line = |i: usize| {

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use tersor_data::Elements;
 use tersor_kernels::int8::Activation;
-use tersor_kernels::window::Padding;
+use tersor_kernels::window::{Padding, Window};
 use tersor_network::operator::{Operator, Pair, Pool};
-use tersor_network::{Layout, Network, Node, TensorId};
+use tersor_network::{Graph, Layout, Network, Node, TensorId};
 use tersor_train::burn;
 use tersor_train::burn::module::{Module, Param, RunningState};
 use tersor_train::burn::tensor::{Device, Distribution, Tensor, TensorData, activation as burn_activation};
@@ -369,7 +369,9 @@ fn check(network: &Network, index: usize, node: &Node) -> Result<(), Error> {
         let tensor = node.inputs.get(at).copied().flatten();
         tensor.is_none_or(|t| matches!(graph.tensors[t].constant.as_deref(), Some(Elements::F32(_))))
     };
-    let rank = |at: usize| node.inputs.get(at).copied().flatten().map_or(0, |t| graph.tensors[t].shape.len());
+    let shape = |at: usize| node.inputs.get(at).copied().flatten().map_or(&[][..], |t| &graph.tensors[t].shape);
+    let rank = |at: usize| shape(at).len();
+    let computed = node.inputs.iter().flatten().all(|&t| graph.tensors[t].constant.is_none());
     if network.layout != Layout::ChannelsFirst {
         return Err(fault("only networks with channels first (ONNX) are trained".into()));
     }
@@ -387,8 +389,11 @@ fn check(network: &Network, index: usize, node: &Node) -> Result<(), Error> {
         Operator::Conv2d { .. } if rank(0) == 4 => Ok(()),
         Operator::FullyConnected { .. } if rank(0) <= 2 || rank(0) == 4 => Ok(()),
         Operator::BatchNormalization { .. } if rank(0) == 2 || rank(0) == 4 => Ok(()),
-        Operator::MaxPool2d(_) | Operator::AveragePool2d(_) | Operator::Mean { .. } if rank(0) == 4 => Ok(()),
-        Operator::Add { .. } if node.inputs.iter().flatten().all(|&t| graph.tensors[t].constant.is_none()) => Ok(()),
+        Operator::MaxPool2d(_) if rank(0) == 4 => Ok(()),
+        // The mean of training counts padding, that of a run does not.
+        Operator::AveragePool2d(pool) if rank(0) == 4 && unpadded(pool, shape(0)) => Ok(()),
+        Operator::Mean { .. } if rank(0) == 4 && is_over_pixels(node, graph) => Ok(()),
+        Operator::Add { .. } if computed && shape(0) == shape(1) => Ok(()),
         Operator::Relu
         | Operator::Relu6
         | Operator::ReluN1To1
@@ -399,9 +404,27 @@ fn check(network: &Network, index: usize, node: &Node) -> Result<(), Error> {
         {
             Ok(())
         }
-        Operator::Concatenation { axis: 1, activation: Activation::None } if rank(0) == 4 => Ok(()),
+        Operator::Concatenation { axis: 1, activation: Activation::None } if rank(0) == 4 && computed => Ok(()),
         _ => Err(fault("it cannot be trained here".into())),
     }
+}
+
+/// Whether no window of a pool lies on padding.
+fn unpadded(pool: &Pool, shape: &[usize]) -> bool {
+    [0, 1].iter().all(|&i| around(shape[2 + i], pool.kernel[i], pool.stride[i], 1, pool.padding[i]) == [0, 0])
+}
+
+/// Whether a MEAN is over the rows and columns of images.
+fn is_over_pixels(node: &Node, graph: &Graph) -> bool {
+    let axes = node.inputs.get(1).copied().flatten().and_then(|t| graph.tensors[t].constant.as_deref());
+    let axes: Vec<i64> = match axes {
+        Some(Elements::I64(axes)) => axes.clone(),
+        Some(Elements::I32(axes)) => axes.iter().map(|&axis| axis.into()).collect(),
+        _ => return false,
+    };
+    let mut axes: Vec<i64> = axes.into_iter().map(|axis| if axis < 0 { axis + 4 } else { axis }).collect();
+    axes.sort_unstable();
+    axes == [2, 3]
 }
 
 fn floats(network: &Network, tensor: TensorId) -> Vec<f32> {
@@ -437,15 +460,9 @@ fn turned(values: &[f32], shape: &[usize]) -> Vec<f32> {
 
 /// Padding before and after an axis, for a window over `input`.
 fn around(input: usize, kernel: usize, stride: usize, dilation: usize, padding: Padding) -> [usize; 2] {
-    let span = (kernel - 1) * dilation + 1;
-    match padding {
-        Padding::Valid => [0, 0],
-        Padding::Explicit { before, after } => [before, after],
-        Padding::Same => {
-            let all = ((input.div_ceil(stride) - 1) * stride + span).saturating_sub(input);
-            [all / 2, all - all / 2]
-        }
-    }
+    let window = Window::new(input, kernel, stride, dilation, padding).expect("the shapes were inferred");
+    let end = (window.output - 1) * stride + (kernel - 1) * dilation + 1;
+    [window.before, end.saturating_sub(input + window.before)]
 }
 
 /// An image for a window: what is padded alike on both sides is left to the kernel, other padding is put around here.

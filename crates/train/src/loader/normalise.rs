@@ -49,7 +49,7 @@ impl Normalisation {
     }
 
     /// Whether it is for pictures of `channels`, with finite means and positive deviations.
-    pub(crate) fn fits(&self, channels: usize) -> bool {
+    pub fn fits(&self, channels: usize) -> bool {
         (self.mean.len(), self.deviation.len()) == (channels, channels)
             && self.mean.iter().all(|mean| mean.is_finite())
             && self.deviation.iter().all(|deviation| deviation.is_finite() && *deviation > 0.0)
