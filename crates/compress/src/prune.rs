@@ -186,6 +186,10 @@ fn cut(
         mask
     };
     if pruning.granularity == Granularity::Channel {
+        if pattern.is_some() {
+            let why = "channels are coupled through the whole graph: they cannot be chosen by layer".into();
+            return Err(Error::Input { what: network.name.clone(), why });
+        }
         let Some(sparsity) = target.sparsity()? else {
             let why = "channels are removed to a share: give --sparsity or --ratio".into();
             return Err(Error::Input { what: network.name.clone(), why });

@@ -156,27 +156,6 @@ fn need_coordinates(graph: &GraphFile, file: &Path, picture: Option<&PathBuf>) -
     }
 }
 
-/// Files that a verb will write, before it works for them: each another than those it reads and writes besides, in a
-/// folder that is there.
-fn check_outputs(inputs: &[&Path], outputs: &[Option<&PathBuf>]) -> anyhow::Result<()> {
-    let outputs: Vec<_> = outputs.iter().copied().flatten().collect();
-    for (at, output) in outputs.iter().enumerate() {
-        let same = |other: &Path| other == output.as_path() || output.exists() && is_same(other, output);
-        if inputs.iter().any(|input| same(input)) || outputs[..at].iter().any(|other| same(other)) {
-            bail!(BadUsage(format!("{} is read or written already; name another file", output.display())));
-        }
-        let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-            bail!("{}: cannot be written: there is no folder {}", output.display(), folder.display());
-        }
-    }
-    Ok(())
-}
-
-fn is_same(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
-}
-
 /// A length or a stretch as a person reads it: whole, or four digits after the point.
 fn decimal(value: f64) -> String {
     if !value.is_finite() {

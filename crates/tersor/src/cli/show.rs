@@ -4,9 +4,10 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
@@ -87,6 +88,27 @@ impl Threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads.into()).build_global();
         pool.with_context(|| format!("{} threads cannot be started", self.threads))
     }
+}
+
+/// Files that a verb will write, before it works for them: each another than those it reads and writes besides, in a
+/// folder that is there.
+pub fn check_outputs(inputs: &[&Path], outputs: &[Option<&PathBuf>]) -> anyhow::Result<()> {
+    let outputs: Vec<_> = outputs.iter().copied().flatten().collect();
+    for (at, output) in outputs.iter().enumerate() {
+        let same = |other: &Path| other == output.as_path() || output.exists() && is_same(other, output);
+        if inputs.iter().any(|input| same(input)) || outputs[..at].iter().any(|other| same(other)) {
+            bail!(BadUsage(format!("{} is read or written already; name another file", output.display())));
+        }
+        let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            bail!("{}: cannot be written: there is no folder {}", output.display(), folder.display());
+        }
+    }
+    Ok(())
+}
+
+fn is_same(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 /// Writes to stdout. A reader that has seen enough and left (`| head`) is not an error.

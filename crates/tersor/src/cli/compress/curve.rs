@@ -13,7 +13,7 @@ use tersor::compress::tradeoff::{self, Point, Settings, Way};
 use super::lessons;
 use super::prune::Bars;
 use super::source::Source;
-use crate::cli::show::{BadUsage, Output, Threads, table};
+use crate::cli::show::{BadUsage, Output, Threads, check_outputs, table};
 
 /// Cut a network to several ratios with L1 and L2, with and without retraining, at once and in rounds
 #[derive(Args)]
@@ -63,6 +63,7 @@ impl Curve {
         if !rising {
             bail!(BadUsage("--ratios must rise, from 1 or more".into()));
         }
+        check_outputs(&[], &[self.svg.as_ref()])?;
         self.threads.start()?;
         let Source::Untrained(architecture) = Source::read(&self.model)? else {
             bail!(BadUsage("curves begin with untrained networks: lenet-300-100, lenet-5, vgg, resnet-20".into()))

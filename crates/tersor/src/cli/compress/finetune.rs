@@ -16,7 +16,7 @@ use tersor::network::float::Kernel;
 
 use super::prune::Bars;
 use super::{lessons, source};
-use crate::cli::show::{Output, Threads};
+use crate::cli::show::{Output, Threads, check_outputs};
 
 /// Retrain the weights that are not 0; those that are stay so
 #[derive(Args)]
@@ -87,6 +87,7 @@ struct Finetuned {
 
 impl Finetune {
     pub fn run(self) -> anyhow::Result<()> {
+        check_outputs(&[], &[Some(&self.out)])?;
         self.threads.start()?;
         let model = source::trained(&self.model)?;
         let network = model.network("retraining")?;

@@ -27,7 +27,7 @@ use super::layers;
 use super::lessons;
 use super::source::{self, Source};
 use crate::cli::quantity::{bytes, seconds, thousands};
-use crate::cli::show::{BadUsage, Output, Threads, table};
+use crate::cli::show::{BadUsage, Output, Threads, check_outputs, table};
 
 /// Remove the weights that a network does without, and retrain the rest
 ///
@@ -142,6 +142,8 @@ impl Prune {
     pub fn run(self) -> anyhow::Result<()> {
         let target = self.target();
         target.sparsity().map_err(|error| BadUsage(error.to_string()))?;
+        let outputs = [Some(&self.out), self.masked.as_ref(), self.plan.as_ref(), self.svg.as_ref()];
+        check_outputs(&[], &outputs)?;
         self.threads.start()?;
         let began = Instant::now();
         let source = Source::read(&self.model)?;
@@ -153,6 +155,10 @@ impl Prune {
                 };
                 let lessons = lessons::read(data, architecture.picture(), None, self.seed)?;
                 let network = architecture.build(lessons.classes(), self.seed)?;
+                // What cannot be pruned is refused before anything is learned.
+                let dry =
+                    Pruning { retraining: None, rounds: 1, ..self.pruning(&network, None, &Recipe::dense(None, 0))? };
+                prune::prune(&network, &dry, None, None, &mut ())?;
                 let mut recipe = self.recipe(Recipe::dense(Some(architecture), self.seed));
                 recipe.l1 = self.l1;
                 recipe.epochs = self.dense_epochs.unwrap_or(recipe.epochs);

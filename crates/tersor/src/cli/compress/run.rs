@@ -12,7 +12,7 @@ use tersor::network::float::{Float, Kernel, Layer};
 
 use super::{layers, source};
 use crate::cli::quantity::seconds;
-use crate::cli::show::{Output, Threads};
+use crate::cli::show::{Output, Threads, check_outputs};
 
 /// Run a network on an array, skipping the weights that are 0 where that is faster
 #[derive(Args)]
@@ -46,6 +46,7 @@ struct Ran<'a> {
 
 impl Run {
     pub fn run(self) -> anyhow::Result<()> {
+        check_outputs(&[&self.model, &self.input], &[Some(&self.out)])?;
         self.threads.start()?;
         let model = source::trained(&self.model)?;
         let network = model.network("a run")?;

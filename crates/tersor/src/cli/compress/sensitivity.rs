@@ -10,7 +10,7 @@ use tersor::compress::sensitivity::{self, DENSITIES, Sensitivity};
 use tersor::compress::weights::{selected, weights_of};
 
 use super::{lessons, source};
-use crate::cli::show::{Output, Threads, table};
+use crate::cli::show::{Output, Threads, check_outputs, table};
 
 /// Prune each layer alone, without retraining, and see what that costs
 #[derive(Args)]
@@ -40,6 +40,7 @@ pub struct Scan {
 
 impl Scan {
     pub fn run(self) -> anyhow::Result<()> {
+        check_outputs(&[&self.model], &[self.svg.as_ref()])?;
         self.threads.start()?;
         let model = source::trained(&self.model)?;
         let network = model.network("a scan")?;

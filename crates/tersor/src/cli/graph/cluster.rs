@@ -27,9 +27,9 @@ use tersor::graph::cluster::transport::{Party, mpi};
 use tersor::graph::cluster::{labels, segments};
 use tersor::graph::file::{Format, ReadOptions};
 
-use super::{check_outputs, line};
+use super::line;
 use crate::cli::quantity::{seconds, thousands};
-use crate::cli::show::{BadUsage, Output, Threads, table};
+use crate::cli::show::{BadUsage, Output, Threads, check_outputs, table};
 
 /// Cluster a graph that many sites watch, with few bits
 ///

@@ -16,9 +16,9 @@ use tersor::graph::file::{self, Format, temporal};
 use tersor::graph::generate::{Family, generate};
 use tersor_data::picture::Picture;
 
-use super::{check_outputs, parse_count};
+use super::parse_count;
 use crate::cli::quantity::{seconds, thousands};
-use crate::cli::show::{BadUsage, Output, Threads};
+use crate::cli::show::{BadUsage, Output, Threads, check_outputs};
 
 /// Write a graph of a known family: to thin (grid to trap) or to cluster (sbm to photo)
 #[derive(Subcommand)]

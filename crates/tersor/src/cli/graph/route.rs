@@ -8,8 +8,8 @@ use serde::Serialize;
 use tersor::graph::picture;
 use tersor::graph::spanner::route::route;
 
-use super::{GraphInput, check_outputs, decimal, line, need_coordinates, vertex};
-use crate::cli::show::Output;
+use super::{GraphInput, decimal, line, need_coordinates, vertex};
+use crate::cli::show::{Output, check_outputs};
 
 /// Show a shortest round trip between two vertices of a graph, thinned or not
 ///

@@ -13,9 +13,9 @@ use tersor::graph::spanner::paper::{self, Centres};
 use tersor::graph::spanner::{self, Spanner, certificate};
 use tersor::graph::{Dropped, picture, sources};
 
-use super::{GraphInput, Sources, check_outputs, decimal, line, need_coordinates, parse_stretch};
+use super::{GraphInput, Sources, decimal, line, need_coordinates, parse_stretch};
 use crate::cli::quantity::{seconds, thousands};
-use crate::cli::show::{BadUsage, Output, Threads, table};
+use crate::cli::show::{BadUsage, Output, Threads, check_outputs, table};
 
 /// Thin a graph so that every round trip between a source and any vertex stays within a factor
 ///

@@ -10,9 +10,9 @@ use tersor::graph::file::GraphFile;
 use tersor::graph::histogram;
 use tersor::graph::verify::{Measured, measure};
 
-use super::{GraphInput, Sources, check_outputs, decimal, line, parse_stretch};
+use super::{GraphInput, Sources, decimal, line, parse_stretch};
 use crate::cli::quantity::{seconds, thousands};
-use crate::cli::show::{Output, Threads};
+use crate::cli::show::{Output, Threads, check_outputs};
 
 /// Measure how much longer a thinned graph makes the round trips of its sources
 ///

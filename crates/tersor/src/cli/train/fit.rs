@@ -24,7 +24,7 @@ use tersor::train::{burn, curve, weights};
 
 use crate::cli::dataset::{self, DataSet};
 use crate::cli::quantity::{seconds, thousands};
-use crate::cli::show::{BadUsage, Output, Threads, print, table};
+use crate::cli::show::{BadUsage, Output, Threads, check_outputs, print, table};
 
 /// Train a network on labelled pictures
 ///
@@ -171,7 +171,7 @@ impl Fitting {
     pub fn run(self) -> anyhow::Result<()> {
         let fit = self.fit();
         fit.check().map_err(|error| BadUsage(error.to_string()))?;
-        self.check_outputs()?;
+        check_outputs(&[&self.data], &[self.out.as_ref(), self.csv.as_ref(), self.curve.as_ref()])?;
         self.threads.start()?;
         let spinner = self.output.spinner().with_message("reading");
         let pictures = self.pictures()?;
@@ -348,21 +348,6 @@ impl Fitting {
             let data = self.data.file_name().unwrap_or_default().to_string_lossy();
             let svg = curve::svg(history, &format!("{name} on {data}, seed {}", self.seed))?;
             tersor::data::atomic::write(file, |out| out.write_all(svg.as_bytes()))?;
-        }
-        Ok(())
-    }
-
-    /// What will be written can be, before hours are spent on it.
-    fn check_outputs(&self) -> anyhow::Result<()> {
-        let outputs: Vec<_> = [&self.out, &self.csv, &self.curve].into_iter().flatten().collect();
-        for (at, output) in outputs.iter().enumerate() {
-            if outputs[..at].contains(output) || *output == &self.data {
-                bail!(BadUsage(format!("{} is read or written already; name another file", output.display())));
-            }
-            let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
-            if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-                bail!("{}: cannot be written: there is no folder {}", output.display(), folder.display());
-            }
         }
         Ok(())
     }
