@@ -40,6 +40,7 @@ use tersor_network::{Graph, Network, TensorId, cost};
 use crate::dead::{self, Constants};
 use crate::error::Error;
 use crate::mask::Mask;
+use crate::weights::deviation;
 
 pub(crate) use follow::{Layer, channel_axis, pool_covers_padding};
 use follow::{Member, Role, UnionFind};
@@ -340,7 +341,7 @@ impl<'n> Groups<'n> {
         let mut means = Means::new(self.count());
         for member in self.members.iter().filter(|member| member.role == Role::Makes) {
             let weights = self.finite(member.tensor)?;
-            let deviation = deviation(weights);
+            let deviation = deviation(weights.iter().map(|&w| f64::from(w)));
             let row = weights.len() / member.channels.len().max(1);
             let mut squares = Means::new(self.count());
             for (&channel, weights) in member.channels.iter().zip(weights.chunks_exact(row.max(1))) {
@@ -501,13 +502,6 @@ impl Means {
     fn take(self) -> Vec<Option<f64>> {
         self.0.into_iter().map(|(sum, count)| (count > 0).then(|| sum / count as f64)).collect()
     }
-}
-
-/// The standard deviation of the population.
-fn deviation(values: &[f32]) -> f64 {
-    let count = values.len().max(1) as f64;
-    let mean = values.iter().map(|&w| f64::from(w)).sum::<f64>() / count;
-    (values.iter().map(|&w| (f64::from(w) - mean).powi(2)).sum::<f64>() / count).sqrt()
 }
 
 impl Cost {

@@ -266,7 +266,7 @@ mod tests {
         fn thresholds_are_qualities_times_deviations(weights in layers(), quality in 0.0..2.0f64) {
             let plan = plan("net", &weights, Granularity::Element, Target::Quality(quality), &Qualities::new()).unwrap();
             for (layer, weight) in plan.layers.iter().zip(&weights) {
-                let threshold = quality * weight.deviation();
+                let threshold = quality * weight.deviation_of_kept();
                 prop_assert!((layer.threshold - threshold).abs() <= 1e-12 * threshold.abs());
                 let strongest = weight.values.iter().fold(0.0f32, |most, w| most.max(w.abs()));
                 for (i, w) in weight.values.iter().enumerate() {

@@ -27,13 +27,8 @@ impl Weight {
         self.shape.len() > 2
     }
 
-    /// The standard deviation over all weights (of the population), by which thresholds are measured.
-    pub fn deviation(&self) -> f64 {
-        deviation(self.values.iter().map(|&w| f64::from(w)))
-    }
-
-    /// The standard deviation of the weights that are not 0; of all where none is 0. What rounds of pruning go by: the
-    /// weights that are gone say nothing about those that are left.
+    /// σ: the standard deviation (of the population) of the weights that are not 0, by which thresholds are measured. Weights
+    /// that are gone say nothing about those that are left, so rounds go by what is left.
     pub fn deviation_of_kept(&self) -> f64 {
         deviation(self.values.iter().filter(|&&w| w != 0.0).map(|&w| f64::from(w)))
     }
@@ -44,7 +39,8 @@ impl Weight {
     }
 }
 
-fn deviation(values: impl Iterator<Item = f64> + Clone) -> f64 {
+/// The standard deviation of a population; 0 of none.
+pub(crate) fn deviation(values: impl Iterator<Item = f64> + Clone) -> f64 {
     let count = values.clone().count().max(1) as f64;
     let mean = values.clone().sum::<f64>() / count;
     (values.map(|w| (w - mean).powi(2)).sum::<f64>() / count).sqrt()

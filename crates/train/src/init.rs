@@ -64,7 +64,7 @@ impl Initial {
 }
 
 /// A draw from the standard normal distribution (Box and Muller, 1958).
-fn normal(draws: &mut ChaCha8Rng) -> f64 {
+pub fn normal(draws: &mut ChaCha8Rng) -> f64 {
     let radius = (-2.0 * (1.0 - draws.random::<f64>()).ln()).sqrt(); // of (0, 1]
     radius * (std::f64::consts::TAU * draws.random::<f64>()).cos()
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tersor_data::{ElementType, Elements};
 use tersor_kernels::int8::Activation;
@@ -10,6 +10,7 @@ use tersor_kernels::window::Padding;
 use tersor_network::operator::{Operator, Pool};
 use tersor_network::shape::{self, Operand};
 use tersor_network::{Arithmetic, Graph, Layout, Network, Node, Tensor, TensorId, TensorKind};
+use tersor_train::init::normal;
 
 use crate::Error;
 
@@ -198,10 +199,4 @@ impl Builder {
         });
         self.graph.tensors.len() - 1
     }
-}
-
-/// A draw from the standard normal distribution (Box and Muller, 1958).
-fn normal(draws: &mut ChaCha8Rng) -> f64 {
-    let radius = (-2.0 * (1.0 - draws.random::<f64>()).ln()).sqrt();
-    radius * (std::f64::consts::TAU * draws.random::<f64>()).cos()
 }
