@@ -61,12 +61,6 @@ impl Row {
     pub fn speedup(&self) -> f64 {
         self.dense_seconds / self.auto_seconds
     }
-
-    /// How many times as fast as a peer.
-    pub fn against(&self, peer: &str) -> Option<f64> {
-        let (_, seconds) = self.peers.iter().find(|(name, _)| name == peer)?;
-        Some(seconds / self.auto_seconds)
-    }
 }
 
 /// How to measure.

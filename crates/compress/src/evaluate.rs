@@ -34,6 +34,8 @@ impl Judgement {
     }
 }
 
+/// Most numbers of a picture.
+const MOST_PIXELS: usize = 1 << 26;
 /// Most pictures that are run at once.
 const BATCH: usize = 64;
 
@@ -94,16 +96,18 @@ pub fn evaluate(
 }
 
 impl Judgement {
+    /// Among equals the lower class comes first; what is no number comes last.
     fn add(&mut self, logits: &[f32], label: u32) {
-        let own = logits[label as usize];
-        // Classes before it in the order of the answers; among equals, and against what is no number, it is last.
-        let ahead = logits.len() - 1 - logits.iter().filter(|&&logit| logit < own).count();
+        let number = |class: usize| if logits[class].is_nan() { f32::NEG_INFINITY } else { logits[class] };
+        let own = number(label as usize);
+        let before = |&class: &usize| number(class) > own || number(class) == own && class < label as usize;
+        let ahead = (0..logits.len()).filter(before).count();
         self.top1 += usize::from(ahead == 0);
         self.top5 += usize::from(ahead < 5);
         let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let sum: f64 = logits.iter().map(|&logit| f64::from(logit - most).exp()).sum();
-        self.loss += sum.ln() - f64::from(own - most);
-        let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(class, _)| class);
+        self.loss += sum.ln() - f64::from(logits[label as usize] - most);
+        let best = (1..logits.len()).fold(0, |best, class| if number(class) > number(best) { class } else { best });
         self.answers.push(best as u32);
     }
 }
@@ -116,6 +120,10 @@ impl Judgement {
 /// # Errors
 /// [`Error::Input`] naming a file whose name has no class, [`Error::Data`] naming one that cannot be read.
 pub fn named_by_class(folder: &Path, [channels, height, width]: [usize; 3]) -> Result<(Examples, Vec<String>), Error> {
+    if channels.checked_mul(height).and_then(|n| n.checked_mul(width)).is_none_or(|n| n > MOST_PIXELS) {
+        let why = format!("the network takes pictures of {channels}x{height}x{width}, which is too much");
+        return Err(Error::Input { what: folder.display().to_string(), why });
+    }
     let unreadable = |source| tersor_data::Error::Read { path: folder.into(), source };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
@@ -182,7 +190,10 @@ pub fn inputs(
     let &[input] = graph.inputs.as_slice() else {
         return Err(fault(format!("holds one array, the network takes {} inputs", graph.inputs.len())));
     };
-    let takes = &graph.tensors[input].shape[1..];
+    let takes = match graph.tensors[input].shape.as_slice() {
+        [_, takes @ ..] if !takes.is_empty() => takes,
+        shape => return Err(fault(format!("the network takes {shape:?}, without a batch"))),
+    };
     let size: usize = takes.iter().product();
     let count = array.elements().len();
     if size == 0 || count == 0 || !count.is_multiple_of(size) {
@@ -213,4 +224,23 @@ pub fn inputs(
         }
     };
     Ok((count / size, values))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_answer_is_right_exactly_where_it_is_the_label() {
+        let of = |logits: &[f32], label: u32| {
+            let mut judged = Judgement { count: 1, top1: 0, top5: 0, loss: 0.0, answers: Vec::new() };
+            judged.add(logits, label);
+            (judged.top1, judged.top5, judged.answers[0])
+        };
+        assert_eq!(of(&[1.0, 3.0, 2.0], 1), (1, 1, 1));
+        assert_eq!(of(&[0.0; 7], 0), (1, 1, 0), "equals");
+        assert_eq!(of(&[0.0; 7], 6), (0, 0, 0));
+        assert_eq!(of(&[f32::NAN, 2.0, f32::NAN], 1), (1, 1, 1), "no numbers");
+        assert_eq!(of(&[f32::NAN, 2.0], 0).0, 0);
+    }
 }

@@ -165,6 +165,16 @@ impl Lessons {
         &self.test
     }
 
+    /// A number that tells other pictures or labels apart from these.
+    pub fn digest(&self) -> u32 {
+        let mut digest = crc32fast::Hasher::new();
+        for examples in [&self.train, &self.test] {
+            digest.update(examples.pixels());
+            examples.labels().iter().for_each(|label| digest.update(&label.to_le_bytes()));
+        }
+        digest.finalize()
+    }
+
     /// How pixels become numbers.
     pub fn normalisation(&self) -> &Normalisation {
         &self.normalisation
@@ -186,6 +196,9 @@ impl Lessons {
             return fault("it has not one input and one output".into());
         };
         let takes = &graph.tensors[input].shape;
+        if takes.len() < 2 {
+            return fault(format!("it takes {takes:?}, not pictures"));
+        }
         let count: usize = takes.iter().skip(1).product();
         let picture = self.test.shape();
         if count != picture.iter().product::<usize>() || (takes.len() == 4 && takes[1..] != picture) {
@@ -236,6 +249,14 @@ pub fn learn(
     observer: &mut dyn Observer,
 ) -> Result<Learned, Error> {
     lessons.fit(network)?;
+    for (what, value, range, fits) in [
+        ("the share that is dropped", recipe.dropout, "from 0 to less than 1", (0.0..1.0).contains(&recipe.dropout)),
+        ("the L1 penalty", recipe.l1, "a finite number from 0", recipe.l1.is_finite() && recipe.l1 >= 0.0),
+    ] {
+        if !fits {
+            return Err(Error::Setting { what, value, range });
+        }
+    }
     if lessons.train.is_empty() {
         let why = "are for judging only; to learn, give a folder with `train` and `test` in it".into();
         return Err(Error::Input { what: "the pictures".into(), why });
@@ -259,7 +280,7 @@ pub fn learn(
     };
     let task = Answers { passing, l1: recipe.l1 };
     let trained = fit.run(&task, model, &data, keep, observer)?;
-    Ok(Learned { network: trained.last.network(), history: trained.history })
+    Ok(Learned { network: masked(&trained.last.network(), masks), history: trained.history })
 }
 
 /// The network with 0 where a mask says so.
@@ -338,5 +359,39 @@ impl Task for Answers {
         let penalised = self.l1 > 0.0 && device.is_autodiff();
         let loss = if penalised { loss + model.absolute_sum() * self.l1 } else { loss };
         Measured { loss, correct: Some(correct), examples }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::granularity::Granularity;
+    use crate::plan::{Qualities, Target, plan};
+    use crate::weights::weights_of;
+
+    #[test]
+    fn zeros_stay_under_every_optimiser() {
+        let classes: Vec<String> = (0..10).map(|class| class.to_string()).collect();
+        let pixels = (0..40 * 784u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let pictures = Examples::new([1, 28, 28], pixels, (0..40).map(|i| i % 10).collect(), classes).unwrap();
+        let lessons = Lessons::new(pictures.clone(), pictures).unwrap();
+        let network = Architecture::LeNet300.build(10, 1).unwrap();
+        let weights = weights_of(&network);
+        let plan = plan("net", &weights, Granularity::Element, Target::Ratio(8.0), &Qualities::new()).unwrap();
+        let masks = plan.masks();
+        let device = Device::flex();
+        for optimizer in [Choice::sgd(1e-2), Choice::adam(1e-2), Choice::adamw(1e-2)] {
+            let model = Trainable::new(&masked(&network, &masks), &device).unwrap();
+            let task = Answers { passing: model.passing(&masks, &[], &device), l1: 1e-4 };
+            let source = lessons.pictures(&lessons.train, Settings::training(10, 1), Augment::default()).unwrap();
+            let data = fit::Data { train: Arc::new(source), validation: None, threads: 0 };
+            let fit = Fit { epochs: 3, rate: 1e-2, optimizer, ..Fit::default() };
+            let trained = fit.run(&task, model, &data, None, &mut ()).unwrap().last.network();
+            for (after, before) in weights_of(&trained).iter().zip(&weights) {
+                let mask = &masks[&after.name];
+                assert!((0..after.values.len()).all(|i| mask.stays(i) || after.values[i] == 0.0), "{optimizer:?}");
+                assert!((0..after.values.len()).any(|i| after.values[i] != 0.0 && after.values[i] != before.values[i]));
+            }
+        }
     }
 }

@@ -91,8 +91,9 @@ const GRAPH: &str = "tersor.graph";
 const ABOUT: &str = "tersor";
 const NO_GRAPH: &str = "the file holds tensors and no graph";
 const VERSION: u32 = 1;
-/// Most elements of all tensors of a sparse file together: a small file must not ask for any amount of memory.
-const MOST_ELEMENTS: usize = 1 << 28;
+/// Elements of sparse tensors for each byte of their file, at most: a small file must not ask for any amount of memory. A
+/// tensor with fewer weights than that is stored dense.
+const SPARSEST: usize = 1024;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct About {
@@ -162,13 +163,13 @@ impl Model {
         let about = about.unwrap_or_default().unwrap_or_default();
         let file = SafeTensors::deserialize(bytes).map_err(header)?;
         let mut stored = Vec::new();
-        let mut left = MOST_ELEMENTS;
+        let mut left = bytes.len().saturating_mul(SPARSEST);
         for (tensor, sparse) in &about.sparse {
             let fault = |why: String| malformed(tensor, why);
             let count = sparse.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= left);
             let count = count.ok_or_else(|| {
                 fault(format!(
-                    "a shape of {:?} is more than the {MOST_ELEMENTS} elements that a file may hold",
+                    "a shape of {:?} is more than the {SPARSEST} elements that a byte of the file may stand for",
                     sparse.shape
                 ))
             })?;
@@ -381,7 +382,8 @@ fn sparse(tensor: &Stored) -> Option<(u32, [Stored; 2])> {
     let kept: Vec<f32> = values.iter().copied().filter(|&w| w != 0.0).collect();
     let gaps = Gaps::of(&values);
     let bytes = bytes_of(tensor.dtype, &kept)?;
-    if bytes.len() + gaps.bytes.len() >= tensor.bytes.len() {
+    let size = bytes.len() + gaps.bytes.len();
+    if size >= tensor.bytes.len() || values.len() / SPARSEST > size {
         return None;
     }
     let part = |part: &str, dtype, count, bytes| Stored {

@@ -11,7 +11,7 @@ use crate::sensitivity::Sensitivity;
 const INK: RGBColor = RGBColor(40, 48, 56);
 const KEPT: RGBColor = RGBColor(31, 95, 139);
 const GONE: RGBColor = RGBColor(225, 229, 233);
-/// Lines of different layers and methods, told apart also without colour.
+/// Lines of different layers and methods; after these, thinner.
 const LINES: [RGBColor; 8] = [
     RGBColor(31, 95, 139),
     RGBColor(200, 82, 0),
@@ -131,9 +131,9 @@ pub fn lines(title: &str, across: &str, up: &str, lines: &[Line]) -> Result<Stri
         chart.configure_mesh().light_line_style(WHITE).x_desc(across).y_desc(up).draw()?;
         for (index, line) in lines.iter().enumerate() {
             let colour = LINES[index % LINES.len()];
-            let dashed = index / LINES.len() % 2 == 1;
+            let again = index / LINES.len() % 2 == 1;
             let points = line.points.iter().copied().filter(|(x, y)| (x + y).is_finite());
-            let style = colour.stroke_width(if dashed { 1 } else { 2 });
+            let style = colour.stroke_width(if again { 1 } else { 2 });
             chart
                 .draw_series(LineSeries::new(points.clone(), style).point_size(3))?
                 .label(line.name.clone())

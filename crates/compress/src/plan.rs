@@ -150,13 +150,14 @@ fn quality_for(weights: &[&Weight], granularity: Granularity, sparsity: f64, uni
     // Rounding must not keep a weight more than was asked for.
     let wanted = (sparsity * all as f64 - 1e-6).ceil() as usize;
     let mut gone = 0;
+    let beyond = parts.last().map_or(0.0, |&(strongest, _)| 2.0 * strongest);
     for (strength, members) in parts {
         if gone >= wanted {
             return strength;
         }
         gone += members;
     }
-    f64::MAX
+    beyond
 }
 
 impl Plan {
@@ -266,7 +267,10 @@ mod tests {
         fn thresholds_are_qualities_times_deviations(weights in layers(), quality in 0.0..2.0f64) {
             let plan = plan("net", &weights, Granularity::Element, Target::Quality(quality), &Qualities::new()).unwrap();
             for (layer, weight) in plan.layers.iter().zip(&weights) {
-                let threshold = quality * weight.deviation_of_kept();
+                let values = || weight.values.iter().map(|&w| f64::from(w)).filter(|&w| w != 0.0);
+                let count = values().count().max(1) as f64;
+                let mean = values().sum::<f64>() / count;
+                let threshold = quality * (values().map(|w| (w - mean).powi(2)).sum::<f64>() / count).sqrt();
                 prop_assert!((layer.threshold - threshold).abs() <= 1e-12 * threshold.abs());
                 let strongest = weight.values.iter().fold(0.0f32, |most, w| most.max(w.abs()));
                 for (i, w) in weight.values.iter().enumerate() {

@@ -75,19 +75,34 @@ pub trait Watch {
     fn learning(&mut self, _what: &str, _epochs: u64) -> Box<dyn Observer + '_> {
         Box::new(())
     }
-
-    /// After a round.
-    fn round(&mut self, _number: u32, _round: &Round) {}
 }
 
 impl Watch for () {}
 
-/// The checkpoints of one training among several: a folder of its own in `keep`.
+/// The checkpoints of one training among several: a folder of its own in `keep`, which goes on only for the same weights
+/// (zeros count), pictures and recipe.
 ///
 /// # Errors
 /// As [`Folder::resume`].
-pub fn folder(keep: Option<&Path>, name: &str, about: serde_json::Value) -> Result<Option<Folder>, Error> {
-    Ok(keep.map(|keep| Folder::resume(keep.join(name), Every::default(), about)).transpose()?)
+pub fn folder(
+    keep: Option<&Path>,
+    name: &str,
+    network: &Network,
+    lessons: &Lessons,
+    recipe: &Recipe,
+) -> Result<Option<Folder>, Error> {
+    let Some(keep) = keep else { return Ok(None) };
+    let mut weights = crc32fast::Hasher::new();
+    for weight in weights_of(network) {
+        weight.values.iter().for_each(|w| weights.update(&w.to_le_bytes()));
+    }
+    let about = json!({
+        "network": network.name,
+        "weights": weights.finalize(),
+        "pictures": lessons.digest(),
+        "recipe": recipe,
+    });
+    Ok(Some(Folder::resume(keep.join(name), Every::default(), about)?))
 }
 
 /// Prunes `network`, whose weights are trained. With `lessons` every round is judged, and retrained as `pruning` says.
@@ -129,8 +144,7 @@ pub fn prune(
                     ..recipe.clone()
                 };
                 let what = format!("round {number} of {rounds}");
-                let about = json!({ "pruning": pruning, "round": number, "part": part });
-                let folder = folder(keep, &format!("round-{number}-{part}"), about)?;
+                let folder = folder(keep, &format!("round-{number}-{part}"), &network, lessons, &recipe)?;
                 let mut observer = watch.learning(&what, recipe.epochs);
                 let learned = learn(&network, &masks, lessons, &recipe, folder.as_ref(), &mut *observer)?;
                 drop(observer);
@@ -139,7 +153,6 @@ pub fn prune(
                 network = learned.network;
             }
         }
-        watch.round(number, &round);
         done.push(round);
         last = Some(cut);
     }

@@ -268,7 +268,8 @@ impl Trainable {
                     (Value::Image(x), &[_, width]) => Value::Rows(x.reshape([-1, width as i64])),
                     (Value::Rows(x), &[_, c, h, w]) => Value::Image(x.reshape([-1, c as i64, h as i64, w as i64])),
                     (Value::Image(x), &[_, c, h, w]) => Value::Image(x.reshape([-1, c as i64, h as i64, w as i64])),
-                    (same, _) => same,
+                    (Value::Rows(x), _) => Value::Rows(x),
+                    (Value::Image(x), _) => Value::Image(x),
                 }
             }
             Operator::Concatenation { .. } => {
@@ -371,6 +372,7 @@ fn check(network: &Network, index: usize, node: &Node) -> Result<(), Error> {
     };
     let shape = |at: usize| node.inputs.get(at).copied().flatten().map_or(&[][..], |t| &graph.tensors[t].shape);
     let rank = |at: usize| shape(at).len();
+    let output = node.outputs.first().map_or(&[][..], |&t| &graph.tensors[t].shape);
     let computed = node.inputs.iter().flatten().all(|&t| graph.tensors[t].constant.is_none());
     if network.layout != Layout::ChannelsFirst {
         return Err(fault("only networks with channels first (ONNX) are trained".into()));
@@ -387,20 +389,20 @@ fn check(network: &Network, index: usize, node: &Node) -> Result<(), Error> {
     }
     match &node.operator {
         Operator::Conv2d { .. } if rank(0) == 4 => Ok(()),
-        Operator::FullyConnected { .. } if rank(0) <= 2 || rank(0) == 4 => Ok(()),
+        Operator::FullyConnected { .. } if output == [shape(0)[0], shape(1)[0]] => Ok(()),
         Operator::BatchNormalization { .. } if rank(0) == 2 || rank(0) == 4 => Ok(()),
         Operator::MaxPool2d(_) if rank(0) == 4 => Ok(()),
         // The mean of training counts padding, that of a run does not.
         Operator::AveragePool2d(pool) if rank(0) == 4 && unpadded(pool, shape(0)) => Ok(()),
         Operator::Mean { .. } if rank(0) == 4 && is_over_pixels(node, graph) => Ok(()),
         Operator::Add { .. } if computed && shape(0) == shape(1) => Ok(()),
-        Operator::Relu
-        | Operator::Relu6
-        | Operator::ReluN1To1
-        | Operator::Logistic
-        | Operator::Tanh
-        | Operator::Reshape { .. }
+        Operator::Relu | Operator::Relu6 | Operator::ReluN1To1 | Operator::Logistic | Operator::Tanh
             if rank(0) == 2 || rank(0) == 4 =>
+        {
+            Ok(())
+        }
+        Operator::Reshape { .. }
+            if [2, 4].contains(&rank(0)) && [2, 4].contains(&output.len()) && output[0] == shape(0)[0] =>
         {
             Ok(())
         }

@@ -77,7 +77,7 @@ fn tensors_without_a_graph_are_pruned_and_kept_in_their_type() {
 #[test]
 fn small_files_do_not_take_much_memory() {
     use safetensors::tensor::{Dtype, TensorView};
-    let about = r#"{"version":1,"network":"n","sparse":{"w":{"shape":[1099511627776,4],"width":5}}}"#;
+    let about = r#"{"version":1,"network":"n","sparse":{"w":{"shape":[262144,1024],"width":5}}}"#;
     let views = [
         ("w.values", TensorView::new(Dtype::F32, vec![0], &[]).expect("fits")),
         ("w.gaps", TensorView::new(Dtype::U8, vec![0], &[]).expect("fits")),

@@ -85,7 +85,7 @@ fn digits() -> Result {
     )?;
     let number = |key: &str| report[key].as_f64().unwrap_or(f64::NAN);
     assert!(number("ratio") >= 12.0 && number("weights") == 266_200.0, "{report}");
-    assert!(number("error") < 10.0 && number("dense_error") < 10.0, "{report}");
+    assert!(number("dense_error") < 10.0 && number("error") <= number("dense_error") + 3.0, "{report}");
     assert!(number("dense_file_bytes") > 8.0 * number("file_bytes"), "{report}");
 
     let pixels = (0..3 * 784).map(|i| (i * 31 % 256) as f32 / 255.0).collect();

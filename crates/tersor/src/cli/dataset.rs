@@ -73,10 +73,11 @@ fn pictures(path: &Path, [channels, height, width]: [usize; 3]) -> anyhow::Resul
         let (size, grey) = (Some((height, width)), channels == 1);
         folder::read(path, &Options { part: part.map(str::to_owned), size, grey })
     };
-    // A part that is not there is a folder without pictures.
+    // In an archive a part that is not there is one without pictures.
     let maybe = |name: &str| match part(Some(name)) {
+        _ if path.is_dir() && !path.join(name).is_dir() => Ok(None),
         Ok(examples) => Ok(Some(examples)),
-        Err(Error::Format { .. } | Error::Read { .. }) => Ok(None),
+        Err(Error::Format { .. } | Error::Read { .. }) if !path.is_dir() => Ok(None),
         Err(other) => Err(other),
     };
     let Some(train) = maybe("train")? else { return Ok(DataSet { train: part(None)?, validation: None }) };

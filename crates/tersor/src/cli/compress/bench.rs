@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 use tersor::compress::bench::{self, Case, Peers, Row, Settings};
@@ -11,7 +11,7 @@ use tersor::compress::granularity::Granularity;
 
 use super::source;
 use crate::cli::machine::Machine;
-use crate::cli::show::{Output, Threads, table};
+use crate::cli::show::{BadUsage, Output, Threads, table};
 
 /// Time pruned layers and networks: dense and sparse kernels, onnxruntime, PyTorch, torch.sparse and SciPy, in turn
 #[derive(Args)]
@@ -59,6 +59,9 @@ struct Benched {
 
 impl Bench {
     pub fn run(self) -> anyhow::Result<()> {
+        if self.density.is_some_and(|density| !(density > 0.0 && density <= 1.0)) {
+            bail!(BadUsage("--density must be above 0 and at most 1".into()));
+        }
         self.threads.start()?;
         let threads = rayon::current_num_threads();
         let cases = self.cases()?;

@@ -59,7 +59,8 @@ struct Measured {
 
 impl Curve {
     pub fn run(self) -> anyhow::Result<()> {
-        let rising = self.ratios.windows(2).all(|pair| pair[0] < pair[1]) && self.ratios.iter().all(|r| *r >= 1.0);
+        let rising = self.ratios.windows(2).all(|pair| pair[0] < pair[1])
+            && self.ratios.iter().all(|r| *r >= 1.0 && r.is_finite());
         if !rising {
             bail!(BadUsage("--ratios must rise, from 1 or more".into()));
         }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use serde_json::json;
 use std::collections::HashMap;
 use tersor::compress::evaluate::evaluate;
 use tersor::compress::learn::{Layers, Recipe, learn};
@@ -114,8 +113,7 @@ impl Finetune {
             evaluate(network, Kernel::Auto, lessons.test(), lessons.normalisation()).map(|judged| judged.error())
         };
         let error_before = judge(network)?;
-        let about = json!({ "network": network.name, "recipe": recipe, "data": self.data });
-        let keep = prune::folder(self.checkpoint.as_deref(), "finetune", about)?;
+        let keep = prune::folder(self.checkpoint.as_deref(), "finetune", network, &lessons, &recipe)?;
         let mut watch = Bars { output: &self.output };
         let mut observer = watch.learning("retraining", self.epochs);
         let learned = learn(network, &masks, &lessons, &recipe, keep.as_ref(), &mut *observer)?;

@@ -82,6 +82,11 @@ impl Inspect {
                 .map_err(|source| tersor::data::Error::Read { path: path.into(), source })?;
             let plan: Plan = serde_json::from_str(&text)
                 .map_err(|error| anyhow::anyhow!("{}: not a plan: {error}", path.display()))?;
+            let odd = plan.layers.iter().find(|layer| layer.shape.iter().product::<usize>() != layer.mask.len());
+            if let Some(layer) = odd {
+                let (tensor, shape, bits) = (&layer.tensor, &layer.shape, layer.mask.len());
+                anyhow::bail!("{}: `{tensor}` of shape {shape:?} has a mask of {bits} weights", path.display());
+            }
             return Ok((plan, None, None));
         }
         let model = source::trained(path)?;

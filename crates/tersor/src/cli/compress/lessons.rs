@@ -69,11 +69,18 @@ pub fn read(
 /// itself.
 fn named(data: &Path, shape: [usize; 3]) -> anyhow::Result<Option<Lessons>> {
     let (train, test) = (data.join("train"), data.join("test"));
-    let pictures = |folder: &Path| named_by_class(folder, shape).ok().map(|(examples, _)| examples);
-    if let (true, Some(train), Some(test)) = (test.is_dir(), pictures(&train), pictures(&test)) {
-        return Ok(Some(Lessons::new(train, test)?));
+    let pictures = |folder: &Path| named_by_class(folder, shape).map(|(examples, _)| examples);
+    if is_named(&train) && is_named(&test) {
+        return Ok(Some(Lessons::new(pictures(&train)?, pictures(&test)?)?));
     }
-    Ok(pictures(data).map(Lessons::judging).transpose()?)
+    Ok(if is_named(data) { Some(Lessons::judging(pictures(data)?)?) } else { None })
+}
+
+/// Whether a folder holds files whose names begin with a number and `_`.
+fn is_named(folder: &Path) -> bool {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let number = |name: &str| name.split_once('_').is_some_and(|(class, _)| class.parse::<u32>().is_ok());
+    files.filter(|file| file.path().is_file()).any(|file| file.file_name().to_str().is_some_and(number))
 }
 
 fn in_shared(file: &str) -> anyhow::Result<PathBuf> {

@@ -7,8 +7,8 @@ use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
-use serde_json::json;
 use tersor::compress::account::Account;
+use tersor::compress::channel::Groups;
 use tersor::compress::dead::{Dead, remove_dead};
 use tersor::compress::evaluate::evaluate;
 use tersor::compress::granularity::Granularity;
@@ -16,6 +16,7 @@ use tersor::compress::learn::{Lessons, Recipe, learn};
 use tersor::compress::model::{Form, Model};
 use tersor::compress::plan::{Plan, Qualities, Target};
 use tersor::compress::prune::{self, Pruned, Pruning, Round, Watch};
+use tersor::compress::sensitivity::Sensitivity;
 use tersor::compress::weights::{selected, weights_of};
 use tersor::compress::{picture, search, sensitivity};
 use tersor::network::Network;
@@ -140,6 +141,7 @@ struct Report<'a> {
 
 impl Prune {
     pub fn run(self) -> anyhow::Result<()> {
+        self.check()?;
         let target = self.target();
         target.sparsity().map_err(|error| BadUsage(error.to_string()))?;
         let outputs = [Some(&self.out), self.masked.as_ref(), self.plan.as_ref(), self.svg.as_ref()];
@@ -162,12 +164,17 @@ impl Prune {
                 let mut recipe = self.recipe(Recipe::dense(Some(architecture), self.seed));
                 recipe.l1 = self.l1;
                 recipe.epochs = self.dense_epochs.unwrap_or(recipe.epochs);
-                let about = json!({ "network": architecture.name(), "recipe": recipe, "data": data });
-                let keep = prune::folder(self.checkpoint.as_deref(), "dense", about)?;
+                let keep = prune::folder(self.checkpoint.as_deref(), "dense", &network, &lessons, &recipe)?;
                 let network = self.first(&network, &lessons, &recipe, keep.as_ref(), &mut watch)?;
                 self.prune(&Model::from(network), Some(&lessons), &recipe, began, &mut watch)
             }
             Source::Trained(model) => {
+                if self.l1 > 0.0 || self.dense_epochs.is_some() {
+                    bail!(BadUsage(format!(
+                        "{}: is trained; --l1 and --dense-epochs are for the first training",
+                        model.name
+                    )));
+                }
                 let lessons = match &self.data {
                     Some(data) => {
                         let picture = source::picture(&model)?;
@@ -181,7 +188,30 @@ impl Prune {
         }
     }
 
+    /// Flags that do not go together.
+    fn check(&self) -> anyhow::Result<()> {
+        let amount = self.quality.is_some() || self.sparsity.is_some() || self.ratio.is_some();
+        let (channel, half) = (self.granularity == Granularity::Channel, self.granularity == Granularity::TwoOfFour);
+        for (wrong, why) in [
+            (half && amount, "2:4 leaves two of four: give no --ratio, --sparsity or --quality"),
+            (channel && self.quality.is_some(), "channels are removed to a share: give --sparsity or --ratio"),
+            (channel && self.layers.is_some(), "channels are coupled through the whole graph: give no --layers"),
+            (
+                self.sensitivity.is_some() && (channel || half || self.quality.is_some()),
+                "--sensitivity chooses thresholds for a --ratio or --sparsity of elements, blocks or kernels",
+            ),
+        ] {
+            if wrong {
+                bail!(BadUsage(why.into()));
+            }
+        }
+        Ok(())
+    }
+
     fn target(&self) -> Target {
+        if self.granularity == Granularity::TwoOfFour {
+            return Target::Sparsity(0.5);
+        }
         match (self.quality, self.sparsity, self.ratio) {
             (Some(quality), ..) => Target::Quality(quality),
             (_, Some(sparsity), _) => Target::Sparsity(sparsity),
@@ -220,6 +250,9 @@ impl Prune {
             let judged = lessons.map(|l| evaluate(network, Kernel::Auto, l.test(), l.normalisation())).transpose();
             judged.map(|judgement| judgement.map(|judgement| judgement.error()))
         };
+        if self.remove_dead {
+            Groups::of(network)?; // refused by name before anything is learned
+        }
         let dense_error = judge(network)?;
         let pruning = self.pruning(network, lessons, recipe)?;
         let Pruned { masked, plan, channels, rounds } =
@@ -274,7 +307,16 @@ impl Prune {
         let mut qualities = Qualities::new();
         if let Some(file) = &self.sensitivity {
             let text = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-            let scan = serde_json::from_str(&text).with_context(|| format!("{}: no sensitivities", file.display()))?;
+            let scan: Sensitivity =
+                serde_json::from_str(&text).with_context(|| format!("{}: no sensitivities", file.display()))?;
+            let weights = weights_of(network);
+            let unknown = scan.layers.iter().find(|curve| weights.iter().all(|weight| weight.name != curve.tensor));
+            if let Some(curve) = unknown {
+                bail!("{}: {} has no weights `{}`", file.display(), network.name, curve.tensor);
+            }
+            if scan.granularity != self.granularity {
+                bail!("{}: measured by {}, not by {}", file.display(), scan.granularity, self.granularity);
+            }
             qualities = search::qualities(&scan, self.target())?;
         }
         // Sensitivities choose among thresholds: not where one is given, and not between parts that are chosen otherwise.
@@ -300,7 +342,7 @@ impl Prune {
         Ok(Pruning {
             granularity: self.granularity,
             target: self.target(),
-            rounds: self.rounds.unwrap_or(if teaches { 4 } else { 1 }),
+            rounds: self.rounds.unwrap_or(if teaches && self.granularity != Granularity::TwoOfFour { 4 } else { 1 }),
             layers: self.layers.clone(),
             qualities,
             retraining: retraining.filter(|recipe| recipe.epochs > 0),

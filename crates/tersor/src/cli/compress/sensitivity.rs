@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::Args;
 use tersor::compress::granularity::Granularity;
 use tersor::compress::picture;
@@ -10,7 +11,7 @@ use tersor::compress::sensitivity::{self, DENSITIES, Sensitivity};
 use tersor::compress::weights::{selected, weights_of};
 
 use super::{lessons, source};
-use crate::cli::show::{Output, Threads, check_outputs, table};
+use crate::cli::show::{BadUsage, Output, Threads, check_outputs, table};
 
 /// Prune each layer alone, without retraining, and see what that costs
 #[derive(Args)]
@@ -40,6 +41,12 @@ pub struct Scan {
 
 impl Scan {
     pub fn run(self) -> anyhow::Result<()> {
+        if matches!(self.granularity, Granularity::Channel | Granularity::TwoOfFour) {
+            bail!(BadUsage(format!("{} has no threshold to scan", self.granularity)));
+        }
+        if let Some(density) = self.densities.iter().find(|density| !(**density > 0.0 && **density <= 1.0)) {
+            bail!(BadUsage(format!("a density of {density} is not above 0 and at most 1")));
+        }
         check_outputs(&[&self.model], &[self.svg.as_ref()])?;
         self.threads.start()?;
         let model = source::trained(&self.model)?;
