@@ -1,12 +1,11 @@
-//! Pruned layers beside dense ones, in milliseconds; the ratio is how many times faster the sparse form is, and `auto` how
-//! much of the dense time whichever form the cost model takes. The two forms take turns, so that both have the same machine;
+//! Pruned layers beside dense ones, in milliseconds; the ratio is how many times faster the sparse form is, and the last
+//! column which form the cost model takes. The two forms take turns, so that both have the same machine;
 //! medians of 15, and the ratio of the best times, which a busy machine disturbs less. GMAC/s counts the weights that are there.
 //!
-//!     cargo bench -p tersor-kernels --features training --bench sparse -- [--threads 2] [--only NAME] [--auto]
+//!     cargo bench -p tersor-kernels --features training --bench sparse -- [--threads 2] [--only NAME]
 
 use std::time::Instant;
 
-use tersor_kernels::sparse::auto;
 use tersor_kernels::sparse::convolution::SparseConvolution;
 use tersor_kernels::sparse::cost::{self, Kernel};
 use tersor_kernels::sparse::linear::SparseLinear;
@@ -34,7 +33,6 @@ fn main() {
     let value = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1)).cloned();
     let threads = value("--threads").and_then(|threads| threads.parse().ok());
     let only = value("--only").unwrap_or_default();
-    let with_auto = arguments.iter().any(|argument| argument == "--auto");
     println!(
         "{:<34} {:>5} {:>2} {:>12} {:>9} {:>9} {:>6} {:>6} {:>7} {:>9} {:>9} {:>7}",
         "layer",
@@ -48,9 +46,9 @@ fn main() {
         "GMAC/s",
         "model d",
         "model s",
-        "auto"
+        "takes"
     );
-    let table = Table { threads: threads.map_or(vec![1, 2], |threads| vec![threads]), only, with_auto };
+    let table = Table { threads: threads.map_or(vec![1, 2], |threads| vec![threads]), only };
     for (outputs, inputs) in LINEAR {
         for batch in [1, 64] {
             for pattern in ["scattered", "8x1", "1x8", "2:4"] {
@@ -71,10 +69,9 @@ fn main() {
 struct Table {
     threads: Vec<usize>,
     only: String,
-    with_auto: bool,
 }
 
-/// A layer in its three forms.
+/// A layer in its two forms.
 struct Layer<'a> {
     name: String,
     density: f64,
@@ -83,7 +80,6 @@ struct Layer<'a> {
     choice: cost::Choice,
     dense: &'a mut (dyn FnMut() + Send),
     sparse: &'a mut (dyn FnMut() + Send),
-    auto: &'a mut (dyn FnMut() + Send),
 }
 
 impl Table {
@@ -97,8 +93,7 @@ impl Table {
         w.iter_mut().zip(keep).filter(|(_, keep)| !keep).for_each(|(w, _)| *w = 0.0);
         let (x, bias) = (numbers(batch * inputs), numbers(outputs));
         let packed = SparseLinear::pack(&w, outputs, inputs);
-        let chosen = auto::Linear::new(&w, (outputs, inputs), batch);
-        let [mut a, mut b, mut c] = [(); 3].map(|()| vec![0.0; batch * outputs]);
+        let [mut a, mut b] = [(); 2].map(|()| vec![0.0; batch * outputs]);
         self.rows(Layer {
             name,
             density: packed.density(),
@@ -107,7 +102,6 @@ impl Table {
             choice: packed.choice(batch),
             dense: &mut || dense::linear(&x, &w, Some(&bias), (outputs, inputs), Ending::Relu, &mut a),
             sparse: &mut || packed.run(&x, Some(&bias), Ending::Relu, &mut b),
-            auto: &mut || chosen.run(&x, Some(&bias), Ending::Relu, &mut c),
         });
         assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-2), "both forms give the same");
     }
@@ -126,23 +120,30 @@ impl Table {
         w.iter_mut().zip(keep).filter(|(_, keep)| !keep).for_each(|(w, _)| *w = 0.0);
         let (x, bias) = (numbers(geometry.input_len()), numbers(o));
         let packed = SparseConvolution::pack(&w, &geometry);
-        let chosen = auto::Conv::new(&w, &geometry);
-        let [mut a, mut b, mut c] = [(); 3].map(|()| vec![0.0; geometry.output_len()]);
+        // Packed once, as the engine has it; pixels by themselves are a product of matrices.
+        let prepared = geometry.prepare(&w);
+        let pointwise = dense::is_pointwise(&geometry);
+        let [mut a, mut b] = [(); 2].map(|()| vec![0.0; geometry.output_len()]);
         self.rows(Layer {
             name,
             density: packed.density(),
             layout: "direct",
             multiplications: (packed.nonzeros() * window.output * window.output) as f64,
             choice: cost::convolution(&geometry, packed.nonzeros()),
-            dense: &mut || dense::convolution(&geometry, &x, &w, Some(&bias), Ending::Relu, &mut a),
+            dense: &mut || {
+                if pointwise {
+                    return dense::convolution(&geometry, &x, &w, Some(&bias), Ending::Relu, &mut a);
+                }
+                prepared.run(&x, &bias, &mut a);
+                a.iter_mut().for_each(|y| *y = Ending::Relu.of(*y));
+            },
             sparse: &mut || packed.run(&x, Some(&bias), Ending::Relu, &mut b),
-            auto: &mut || chosen.run(&x, Some(&bias), Ending::Relu, &mut c),
         });
         assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-2), "both forms give the same");
     }
 
     fn rows(&self, layer: Layer<'_>) {
-        let Layer { name, density, layout, multiplications, choice, dense, sparse, auto } = layer;
+        let Layer { name, density, layout, multiplications, choice, dense, sparse } = layer;
         for &threads in &self.threads {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
             let time = |form: &mut (dyn FnMut() + Send), repeats: usize| {
@@ -154,24 +155,22 @@ impl Table {
                 pool.install(&mut run)
             };
             let repeats = |once: f64| ((SAMPLE / once.max(1e-9)) as usize).clamp(1, 5000);
-            let mut forms = [(&mut *dense, 1, vec![]), (&mut *sparse, 1, vec![]), (&mut *auto, 1, vec![])];
-            let used = if self.with_auto { 3 } else { 2 };
-            for (form, times, _) in &mut forms[..used] {
+            let mut forms = [(&mut *dense, 1, vec![]), (&mut *sparse, 1, vec![])];
+            for (form, times, _) in &mut forms {
                 time(form, 1);
                 *times = repeats(time(form, 1));
             }
             for _ in 0..15 {
-                for (form, times, samples) in &mut forms[..used] {
+                for (form, times, samples) in &mut forms {
                     samples.push(time(form, *times));
                 }
             }
             let median_and_best = |mut samples: Vec<f64>| {
                 samples.sort_unstable_by(f64::total_cmp);
-                let at = |index: usize| samples.get(index).copied().unwrap_or(f64::NAN);
-                (at(samples.len() / 2), at(0))
+                (samples[samples.len() / 2], samples[0])
             };
-            let [dense, sparse, auto] = forms.map(|(_, _, samples)| median_and_best(samples));
-            let (best, auto) = (dense.1 / sparse.1, auto.0);
+            let [dense, sparse] = forms.map(|(_, _, samples)| median_and_best(samples));
+            let best = dense.1 / sparse.1;
             let (dense, sparse) = (dense.0, sparse.0);
             println!(
                 "{name:<34} {density:>5.2} {threads:>2} {layout:>12} {:>9.4} {:>9.4} {:>6.2} {best:>6.2} {:>7.1} {:>9.4} {:>9.4} {:>7}",
@@ -182,9 +181,8 @@ impl Table {
                 choice.dense_seconds * 1e3,
                 choice.sparse_seconds * 1e3,
                 match choice.kernel {
-                    Kernel::Dense if auto.is_nan() => "dense".to_owned(),
-                    Kernel::Sparse if auto.is_nan() => "sparse".to_owned(),
-                    _ => format!("{:.2}", auto / dense),
+                    Kernel::Dense => "dense",
+                    Kernel::Sparse => "sparse",
                 }
             );
         }

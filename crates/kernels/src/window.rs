@@ -59,6 +59,11 @@ impl Window {
         Some(Self { kernel, stride, dilation, before, input, output })
     }
 
+    /// Whether output `o` is input `o`, for all of them.
+    pub fn is_identity(&self) -> bool {
+        self.kernel == 1 && self.stride == 1 && self.before == 0 && self.input == self.output
+    }
+
     /// The taps of output `o` that fall on the input; the others fall on padding.
     pub fn taps(&self, o: usize) -> Range<usize> {
         let start = o * self.stride;

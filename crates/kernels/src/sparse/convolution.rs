@@ -26,7 +26,7 @@ const WIDE: usize = 8;
 const LANES: usize = 8;
 /// Bytes of a band: half of a second cache of 512 kB, the rest of which is for the non-zeros.
 const BAND: usize = 256 << 10;
-/// Bytes that a tile of a flat image may read: half of a first cache.
+/// Bytes that a tile of a flat image may read: a first cache.
 const TILE: usize = 32 << 10;
 /// Convolutions with less multiply-adds, 150 µs, are not worth a second thread: to wake one takes some 50 µs.
 const WORTH_THREADS: usize = 2_500_000;
@@ -157,8 +157,7 @@ fn area(shape: &Convolution, of: impl Fn(&Window) -> usize) -> usize {
 
 /// A 1x1 convolution of every pixel sees an image of one row.
 fn flat(geometry: &Convolution) -> Convolution {
-    let pointwise = |w: &Window| w.kernel == 1 && w.stride == 1 && w.before == 0 && w.input == w.output;
-    if !(pointwise(&geometry.rows) && pointwise(&geometry.columns)) {
+    if !(geometry.rows.is_identity() && geometry.columns.is_identity()) {
         return *geometry;
     }
     let one = Window { kernel: 1, stride: 1, dilation: 1, before: 0, input: 1, output: 1 };

@@ -12,6 +12,7 @@
 //! | convolution | non-zeros · tiles · (step + registers), and the copy of the image with its padding |
 
 use super::band::Band;
+use super::dense;
 use super::linear::FEW;
 use crate::training::convolution::Convolution;
 
@@ -240,11 +241,12 @@ pub(super) fn dense_linear((outputs, inputs): (usize, usize), batch: usize) -> f
     let numbers = (outputs * inputs) as f64;
     let bytes = 4.0 * numbers;
     let read = bytes / bandwidth(bytes, MEMORY.0);
-    let row = (numbers / DENSE_ROW).max(read) + CALL / 2.0;
-    if batch < 8 {
-        return batch as f64 * row * if batch > 1 { 0.7 } else { 1.0 };
+    if batch < dense::MANY {
+        // Some rows share what is read.
+        let arithmetic = numbers * batch as f64 / DENSE_ROW;
+        return arithmetic.max(batch.div_ceil(dense::SHARE) as f64 * read) + CALL / 2.0;
     }
-    numbers * batch as f64 / DENSE_ROWS + (numbers + ((outputs + inputs) * batch) as f64) * DENSE_PACK
+    (numbers * batch as f64 / DENSE_ROWS).max(read) + ((outputs + inputs) * batch) as f64 * DENSE_PACK
 }
 
 /// Seconds of a dense convolution.
@@ -253,7 +255,7 @@ fn dense_convolution(geometry: &Convolution) -> f64 {
     let multiplications = (geometry.images * pixels * geometry.weights_len()) as f64;
     let depthwise = geometry.groups == geometry.in_channels && geometry.groups > 1;
     let strided = geometry.columns.stride > 1 || geometry.columns.output < SHORT;
-    let speed = if super::dense::is_pointwise(geometry) {
+    let speed = if dense::is_pointwise(geometry) {
         DENSE_ROWS
     } else if depthwise || strided {
         DENSE_SHORT
@@ -295,6 +297,18 @@ mod tests {
             }
         }
         assert!((1..100).all(|k| sparse_convolution(&c, k * 300) <= sparse_convolution(&c, (k + 1) * 300)));
+    }
+
+    #[test]
+    fn a_whole_matrix_is_dense_for_any_number_of_rows() {
+        let shape = (4096, 4096);
+        for batch in [1, 2, 4, 5, 7, 8, 64] {
+            assert_eq!(
+                linear(shape, batch, shape.0 * shape.1, Pattern::Scattered).kernel,
+                Kernel::Dense,
+                "{batch} rows"
+            );
+        }
     }
 
     #[test]

@@ -11,16 +11,15 @@ use crate::training::convolution::Convolution;
 use crate::training::depthwise::Depthwise;
 use crate::training::function::vectors;
 use crate::training::matrix::{Out, Threads, View, product};
-use crate::window::Window;
 
 /// Outputs that one task takes.
 const PART: usize = 64;
 /// Rows of the matrix that are read at once.
 const ROWS: usize = 4;
 /// Rows of x that share what is read, at most.
-const SHARE: usize = 4;
+pub(super) const SHARE: usize = 4;
 /// From so many rows of x on it is a product of matrices.
-const MANY: usize = 8;
+pub(super) const MANY: usize = 8;
 /// Numbers of a matrix that are worth a second thread.
 const WORTH_THREADS: usize = 256 << 10;
 /// Numbers that one task ends.
@@ -104,9 +103,8 @@ pub fn convolution(
 }
 
 /// Whether each output pixel sees the one pixel above it, in all channels.
-pub(super) fn is_pointwise(geometry: &Convolution) -> bool {
-    let whole = |w: &Window| w.kernel == 1 && w.stride == 1 && w.before == 0 && w.input == w.output;
-    geometry.groups == 1 && whole(&geometry.rows) && whole(&geometry.columns)
+pub fn is_pointwise(geometry: &Convolution) -> bool {
+    geometry.groups == 1 && geometry.rows.is_identity() && geometry.columns.is_identity()
 }
 
 /// A 1x1 convolution is a product of matrices for each image.

@@ -2,7 +2,7 @@
 //!
 //! The complaint about pruning is that it makes nothing faster. A general sparse product loses against a dense one until
 //! nine of ten weights are gone, since it fetches single numbers where the dense one streams vectors. These kernels fetch
-//! vectors too, each in its own way; [`auto`] takes the dense form where that is faster.
+//! vectors too, each in its own way; [`cost`] says where the dense form is faster.
 //!
 //! Source of the problem: Han, Pool, Tran, Dally, *Learning both weights and connections for efficient neural networks*
 //! (NeurIPS 2015). What this module does not do: prune (room `compress`), or train.
@@ -27,7 +27,6 @@
 //! | [`convolution`] | a pruned convolution, directly over its non-zeros |
 //! | [`dense`] | the dense forms |
 //! | [`cost`] | predicted seconds of both, and the density where they meet |
-//! | [`auto`] | whichever is faster |
 //! | `lockstep` | scattered non-zeros: eight rows share a sliding window of inputs |
 //! | `gathered` | few scattered non-zeros: rows |
 //! | `blocks` | blocks of 8x1 and 1x8 |
@@ -39,7 +38,6 @@
 //! | `transpose` | squares turned in registers |
 //! | `scratch` | memory that threads keep |
 
-pub mod auto;
 mod band;
 mod batch;
 mod blocks;

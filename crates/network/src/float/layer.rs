@@ -12,7 +12,6 @@ use tersor_kernels::training::convolution::Convolution;
 use tersor_kernels::training::function::vectors;
 use tersor_kernels::training::packed::{Packed as Matrix, Rows};
 use tersor_kernels::training::tile::ROWS;
-use tersor_kernels::window::Window;
 
 use super::depthwise::Depthwise;
 use super::elementwise::Bounds;
@@ -165,7 +164,7 @@ impl Product {
                 let scratch = depthwise.scratch();
                 (depthwise.call(from, to), scratch)
             }
-            Self::Convolution(c) if is_pointwise(&c) => {
+            Self::Convolution(c) if dense::is_pointwise(&c) => {
                 (call(between, move |x, ending, y| dense::convolution(&c, x, &weights, Some(&bias), ending, y)), 0)
             }
             Self::Convolution(c) => {
@@ -227,12 +226,6 @@ fn some_rows(
     }
     let parts = y.par_chunks_mut(ROWS_OF_TASK * outputs).enumerate();
     parts.for_each(|(part, y)| multiply(part * ROWS_OF_TASK, y));
-}
-
-/// Every pixel by itself: a product of matrices, whose kernel knows when threads are worth it.
-fn is_pointwise(c: &Convolution) -> bool {
-    let whole = |w: &Window| w.kernel == 1 && w.stride == 1 && w.before == 0 && w.input == w.output;
-    c.groups == 1 && whole(&c.rows) && whole(&c.columns)
 }
 
 /// Seconds, in a unit that suits them.
