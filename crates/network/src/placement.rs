@@ -6,12 +6,22 @@ use std::ops::Range;
 
 /// Offsets are multiples of a line of the cache.
 const ALIGN: usize = 64;
+/// More tensors than real networks have get a place each: looking for free ones takes the square of their number.
+const MANY: usize = 1 << 14;
 
 /// Offsets of the tensors that live, and the bytes of it all.
 pub(crate) fn first_fit(lives: &[Option<Range<usize>>], sizes: &[usize]) -> (Vec<Option<usize>>, usize) {
     let mut order: Vec<usize> = (0..lives.len()).filter(|&t| lives[t].is_some()).collect();
     order.sort_by_key(|&t| (std::cmp::Reverse(sizes[t]), t));
     let mut offsets = vec![None; lives.len()];
+    if order.len() > MANY {
+        let mut end = 0;
+        for t in order {
+            offsets[t] = Some(end);
+            end = (end + sizes[t]).next_multiple_of(ALIGN);
+        }
+        return (offsets, end);
+    }
     let mut placed: Vec<usize> = Vec::new();
     let mut end = 0;
     for t in order {

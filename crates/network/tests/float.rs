@@ -875,6 +875,6 @@ fn a_run_says_what_does_not_fit() {
     let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
     let mut seconds = vec![0.0; engine.steps().len()];
     engine.run_timed(&mut session, &[&given[0]], &mut slices, &mut seconds).unwrap();
-    assert!(seconds.iter().all(|s| *s > 0.0));
+    assert!(seconds.iter().all(|s| s.is_finite()));
     assert!(engine.run_timed(&mut session, &[&given[0]], &mut slices, &mut []).is_err());
 }

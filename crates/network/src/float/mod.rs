@@ -193,6 +193,14 @@ impl Float {
         if work > MOST_STEPS {
             return Err(Error::Work { network: network.name.clone(), needed: work, limit: MOST_STEPS });
         }
+        // Layers hold their weights, each its own: one constant that many name counts for each.
+        let constants = graph.nodes.iter().flat_map(|node| node.inputs.iter().flatten());
+        let constants = constants.filter(|&&t| graph.tensors[t].constant.is_some());
+        let constants: u64 = constants.map(|&t| graph.tensors[t].len() as u64).sum();
+        if constants > MOST_NUMBERS {
+            let [needed, limit] = [constants, MOST_NUMBERS].map(|numbers| numbers * size_of::<f32>() as u64);
+            return Err(Error::Memory { network: network.name.clone(), needed, limit });
+        }
         let ops = planner.ops()?;
         let storage = Storage::of(&planner, &ops);
         let hold = |numbers: usize| match (numbers as u64).saturating_mul(size_of::<f32>() as u64) {
@@ -251,7 +259,7 @@ impl Float {
         Ok(outputs)
     }
 
-    /// As [`run`](Self::run), without allocating.
+    /// As [`run`](Self::run), without allocating but for what dense convolutions copy images into.
     ///
     /// # Errors
     /// As [`run`](Self::run); also if an output has another length.

@@ -80,15 +80,6 @@ impl Walk {
     }
 }
 
-/// How far apart neighbours along each axis lie.
-pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
-    let mut strides = vec![1; shape.len()];
-    for i in (1..shape.len()).rev() {
-        strides[i - 1] = strides[i] * shape[i];
-    }
-    strides
-}
-
 /// Joins operands: rows of `widths[i]` numbers of each in turn.
 pub(super) fn concatenate(parts: Vec<(Source, usize)>, bounds: Bounds, to: Range<usize>) -> Call {
     let row: usize = parts.iter().map(|(_, width)| width).sum();

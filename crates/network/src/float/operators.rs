@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use tersor_kernels::layout::strides;
 use tersor_kernels::training::convolution::Convolution;
 use tersor_kernels::training::function::{sigmoid, tanh};
 use tersor_kernels::window::Window;
@@ -10,9 +11,9 @@ use tersor_kernels::window::Window;
 use super::elementwise::{Meeting, Normalization, map, meet};
 use super::layer::{Between, Packed, Product};
 use super::memory::{Call, Source};
-use super::movement::{Walk, concatenate, strides};
+use super::movement::{Walk, concatenate};
 use super::plan::{Kind, Op, Planner, Weights, clamps};
-use super::pool::{self, Windows};
+use super::pool::{self, Pooling};
 use super::storage::{Storage, Value};
 use super::{Kernel, MOST_NUMBERS};
 use crate::graph::{Layout, TensorId};
@@ -201,15 +202,11 @@ impl<'a> Site<'a> {
                 if windows.iter().any(|w| w.taps(0).is_empty() || w.taps(w.output - 1).is_empty()) {
                     return Err("a window lies wholly on padding".into());
                 }
-                // What is kept for each place must stay small beside the image.
-                if windows.iter().any(|w| w.output as u64 > MOST_NUMBERS / 64) {
-                    return Err("an image is too long to be pooled".into());
-                }
                 let [rows, columns] = windows;
                 let average = matches!(node.operator, Operator::AveragePool2d(_));
-                let windows = Windows { rows, columns, average, bounds };
-                scratch = windows.scratch();
-                windows.call(self.source(0)?, to)
+                let pooling = Pooling { rows, columns, average, bounds };
+                scratch = pooling.scratch();
+                pooling.call(self.source(0)?, to)
             }
             Operator::Mean { .. } => {
                 let reduced = shape::reduced_axes(x, self.planner.of_shape(self.operand(1)?))?;

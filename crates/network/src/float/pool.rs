@@ -12,14 +12,14 @@ use super::memory::{Call, Source};
 use super::threads::{PARTS, split, split_with};
 
 /// The largest or the mean of each window of every plane; padding is neither.
-pub(super) struct Windows {
+pub(super) struct Pooling {
     pub rows: Window,
     pub columns: Window,
     pub average: bool,
     pub bounds: Bounds,
 }
 
-impl Windows {
+impl Pooling {
     /// Scratch of a run.
     pub fn scratch(&self) -> usize {
         PARTS * self.columns.input
@@ -44,14 +44,14 @@ impl Windows {
                     || {
                         for (x, y) in planes.zip(y.chunks_exact_mut(output)) {
                             for (oy, y) in y.chunks_exact_mut(columns.output).enumerate() {
-                                let span = &down.of_output[oy];
+                                let span = down.of(oy);
                                 let under =
                                     x[span.start * columns.input..].chunks_exact(columns.input).take(span.len());
                                 if average {
                                     combine(row, under, sum_of);
                                     across.fold(row, y, sum_of);
-                                    for (y, columns) in y.iter_mut().zip(&across.of_output) {
-                                        *y /= (span.len() * columns.len()) as f32;
+                                    for (ox, y) in y.iter_mut().enumerate() {
+                                        *y /= (span.len() * across.of(ox).len()) as f32;
                                     }
                                 } else {
                                     combine(row, under, larger);
@@ -102,31 +102,35 @@ fn combine<'a>(row: &mut [f32], mut under: impl Iterator<Item = &'a [f32]>, f: i
 }
 
 /// The rows or columns under each window.
+#[derive(Debug, Clone, Copy)]
 struct Spans {
-    of_output: Vec<Range<usize>>,
     /// Windows that lie wholly inside.
-    inside: Range<usize>,
+    inside: (usize, usize),
     kernel: usize,
     stride: usize,
+    before: usize,
+    input: usize,
 }
 
 impl Spans {
-    fn new(columns: &Window) -> Self {
-        let span = |o: usize| {
-            let taps = columns.taps(o);
-            let start = columns.position(o, taps.start);
-            start..start + taps.len()
-        };
-        let of_output: Vec<_> = (0..columns.output).map(span).collect();
-        let is_inside = |span: &Range<usize>| span.len() == columns.kernel;
-        let first = of_output.iter().position(is_inside).unwrap_or(0);
-        let count = of_output[first..].iter().take_while(|span| is_inside(span)).count();
-        Self { of_output, inside: first..first + count, kernel: columns.kernel, stride: columns.stride }
+    fn new(window: &Window) -> Self {
+        let Window { kernel, stride, before, input, output, .. } = *window;
+        // The first window that begins inside, and the first that ends outside.
+        let first = before.div_ceil(stride).min(output);
+        let end = (input + before).checked_sub(kernel).map_or(0, |last| last / stride + 1).min(output);
+        Self { inside: (first, end.max(first)), kernel, stride, before, input }
+    }
+
+    /// What lies under output `o`.
+    #[inline(always)]
+    fn of(&self, o: usize) -> Range<usize> {
+        let at = o * self.stride;
+        at.saturating_sub(self.before)..(at + self.kernel).saturating_sub(self.before).min(self.input)
     }
 
     #[inline(always)]
     fn fold(&self, row: &[f32], y: &mut [f32], f: impl Fn(f32, f32) -> f32 + Copy) {
-        let Range { start, end } = self.inside;
+        let (start, end) = self.inside;
         self.each(row, y, 0..start, f);
         match self.kernel {
             2 => self.fixed::<2>(row, y, f),
@@ -138,16 +142,19 @@ impl Spans {
 
     #[inline(always)]
     fn each(&self, row: &[f32], y: &mut [f32], outputs: Range<usize>, f: impl Fn(f32, f32) -> f32 + Copy) {
-        for (y, span) in y[outputs.clone()].iter_mut().zip(&self.of_output[outputs]) {
-            let under = &row[span.clone()];
+        for (o, y) in outputs.clone().zip(&mut y[outputs]) {
+            let under = &row[self.of(o)];
             *y = under[1..].iter().fold(under[0], |a, &b| f(a, b));
         }
     }
 
     #[inline(always)]
     fn fixed<const K: usize>(&self, row: &[f32], y: &mut [f32], f: impl Fn(f32, f32) -> f32 + Copy) {
-        let Some(first) = self.of_output.get(self.inside.start).filter(|_| !self.inside.is_empty()) else { return };
-        let (row, y) = (&row[first.start..], &mut y[self.inside.clone()]);
+        let (start, end) = self.inside;
+        if start == end {
+            return;
+        }
+        let (row, y) = (&row[self.of(start).start..], &mut y[start..end]);
         if self.stride == K {
             let windows = &row.as_chunks::<K>().0[..y.len()];
             for i in 0..y.len() {

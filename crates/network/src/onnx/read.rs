@@ -352,7 +352,9 @@ impl Reader {
                 t
             } else {
                 // Another name of an input, a constant or another output: it has to be moved.
-                let shape = tensor.shape.iter().enumerate().map(|(i, &n)| if i == 0 { -1 } else { n as i32 }).collect();
+                let length = |(i, &n): (usize, &usize)| if i == 0 { Ok(-1) } else { i32::try_from(n) };
+                let shape = tensor.shape.iter().enumerate().map(length).collect::<Result<_, _>>();
+                let shape = shape.map_err(|_| fault("has an axis that is too long to be moved"))?;
                 let kind = tensor.kind;
                 let shape_of = tensor.shape.clone();
                 let copy = self.tensor(name, shape_of, kind, None);

@@ -66,7 +66,11 @@ impl Reader {
         }
     }
 
+    /// The integers of a constant; `None` also for a list longer than any about axes, which is not copied.
     pub(super) fn integers(&self, t: TensorId) -> Option<Vec<i64>> {
+        if self.at(t).len() > 4 * tensor::MOST_AXES {
+            return None;
+        }
         match self.at(t).constant.as_deref()? {
             Elements::I64(v) => Some(v.clone()),
             Elements::I32(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
@@ -305,6 +309,10 @@ impl Reader {
     fn divide(&mut self, operands: &[Option<TensorId>], output: &str) -> Result<bool, String> {
         let &[Some(x), Some(by)] = operands else { return Ok(false) };
         let Some(by_values) = self.floats(by) else { return Ok(false) };
+        // Of the smallest and largest numbers there is no reciprocal of full precision.
+        if by_values.iter().any(|x| *x != 0.0 && x.is_finite() && !x.recip().is_normal()) {
+            return Ok(false);
+        }
         let reciprocals: Vec<f32> = by_values.iter().map(|x| x.recip()).collect();
         let elements = Elements::from(reciprocals);
         self.spend(&elements)?;

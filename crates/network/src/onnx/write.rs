@@ -171,6 +171,11 @@ impl<'n> Writer<'n> {
             }
             Operator::Mean { keep_dims } => {
                 let axes = self.numbers(node, 1, "the list of axes")?;
+                if axes.is_empty() {
+                    // No axes are all axes there.
+                    self.push("Identity", vec![from], y, vec![]);
+                    return Ok(());
+                }
                 let attributes = vec![ints("axes", axes), int("keepdims", i64::from(*keep_dims))];
                 self.push("ReduceMean", vec![from], y, attributes);
             }
