@@ -1,8 +1,10 @@
 //! Pruned layers and networks, timed beside their dense selves and the peers, in one run.
 //!
 //! Machines are noisy, so all are measured in turn, round by round; a figure is the median over rounds of a round's
-//! median. The peers (onnxruntime, PyTorch, `torch.sparse`, SciPy) are a server, `bench/peers/compress.py`; they run the
-//! dense network, except for those that multiply sparse matrices.
+//! median. The peers (onnxruntime, PyTorch, `torch.sparse`, SciPy, Torch-Pruning) are a server, `bench/peers/compress.py`.
+//! onnxruntime and PyTorch run the dense network, `torch.sparse` and SciPy multiply the sparse matrix: what they answer is
+//! compared with our answer. Torch-Pruning takes channels out of a network of its own, of the same architecture, until as
+//! few parameters are left.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,7 +19,9 @@ use tersor_network::float::{Float, Kernel, Session};
 use tersor_network::{Network, onnx};
 
 use crate::Error;
+use crate::account::Account;
 use crate::architecture::{Architecture, Builder, Slide};
+use crate::channel::{Groups, Share};
 use crate::granularity::Granularity;
 use crate::plan::{Qualities, Target, plan};
 use crate::weights::{weights_of, with_values};
@@ -29,10 +33,12 @@ pub struct Case {
     pub name: String,
     /// Dense.
     pub dense: Network,
-    /// The same with zeros.
+    /// The same with zeros, or with fewer channels.
     pub pruned: Network,
     /// Inputs at once.
     pub batch: usize,
+    /// Where channels were taken out: the network as the peers name it.
+    channels_of: Option<&'static str>,
 }
 
 /// One case: seconds of a run.
@@ -42,19 +48,36 @@ pub struct Row {
     pub name: String,
     /// Inputs at once.
     pub batch: usize,
-    /// The share of weights that are not 0.
+    /// The share of weights that is there and not 0.
     pub density: f64,
-    /// By the dense kernels.
+    /// The dense network.
     pub dense_seconds: f64,
-    /// By the sparse kernels, every layer.
+    /// The pruned one by the sparse kernels, every layer.
     pub sparse_seconds: f64,
     /// By what the cost model chose for each layer.
     pub auto_seconds: f64,
     /// Layers that it chose the sparse kernels for, and all.
     pub sparse_layers: (usize, usize),
-    /// Of the peers that take part, by name.
-    pub peers: Vec<(String, f64)>,
+    /// The density below which it chooses them, for a network of one layer.
+    pub break_even: Option<f64>,
+    /// The peers that take part.
+    pub peers: Vec<PeerRow>,
 }
+
+/// A peer's part in a row.
+#[derive(Debug, Clone, Serialize)]
+pub struct PeerRow {
+    /// Its name.
+    pub name: &'static str,
+    /// Seconds of a run.
+    pub seconds: f64,
+    /// The largest difference of its answer to ours, as a share of our largest number; nothing where its network has
+    /// weights of its own.
+    pub difference: Option<f64>,
+}
+
+/// How far a peer's answer may be from ours, as a share of our largest number.
+const APART: f64 = 1e-4;
 
 impl Row {
     /// How many times as fast as the dense kernels the chosen ones are.
@@ -84,7 +107,15 @@ impl Case {
         let target = if density < 1.0 { Target::Sparsity(1.0 - density) } else { Target::Quality(0.0) };
         let plan = plan(&network.name, &weights, how, target, &Qualities::new())?;
         let pruned = with_values(network, &plan.applied(&weights)?)?;
-        Ok(Self { name: name.into(), dense: network.clone(), pruned, batch })
+        Ok(Self { name: name.into(), dense: network.clone(), pruned, batch, channels_of: None })
+    }
+
+    /// ResNet-20 with the weakest channels taken out, so that at most the share `keep` of its weights is left.
+    fn fewer_channels(keep: f64, batch: usize) -> Result<Self, Error> {
+        let dense = Architecture::ResNet20.build(10, 1)?;
+        let groups = Groups::of(&dense)?;
+        let pruned = groups.plan(&Share::Weights(keep).into())?.apply(&dense)?;
+        Ok(Self { name: "resnet-20, channels".into(), dense, pruned, batch, channels_of: Some("resnet20") })
     }
 
     /// The layers and networks by which sparse kernels are judged.
@@ -124,6 +155,9 @@ impl Case {
                 add(architecture.name(), &network, &[density], Element, batch)?;
             }
         }
+        for batch in [1, 64] {
+            cases.push(Self::fewer_channels(0.5, batch)?);
+        }
         Ok(cases)
     }
 }
@@ -160,7 +194,7 @@ struct Named {
 }
 
 #[derive(Deserialize)]
-struct Timed {
+struct Round {
     seconds: f64,
 }
 
@@ -180,13 +214,47 @@ impl Peers {
 struct Loaded {
     name: &'static str,
     handle: String,
+    answers: Answers,
     seconds: Vec<f64>,
+    difference: Option<f64>,
+}
+
+/// Which of our answers a peer's is compared with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    /// That of the dense network.
+    Dense,
+    /// That of the pruned one.
+    Pruned,
+    /// None: its weights are its own.
+    Own,
+}
+
+/// An engine, and what it took in each round.
+struct Timed {
+    engine: Float,
+    session: Session,
+    output: Vec<f32>,
+    seconds: Vec<f64>,
+}
+
+impl Timed {
+    fn new(network: &Network, kernel: Kernel) -> Result<Self, Error> {
+        let engine = Float::prepare(network, kernel)?;
+        let output = vec![0.0; length(network, network.main().outputs[0])];
+        Ok(Self { session: engine.session(), engine, output, seconds: Vec::new() })
+    }
+
+    fn run(&mut self, input: &[f32]) -> Result<(), Error> {
+        Ok(self.engine.run_into(&mut self.session, &[input], &mut [&mut self.output])?)
+    }
 }
 
 /// Measures `cases`; `progress` is called after each. `folder` holds what peers are given.
 ///
 /// # Errors
-/// What preparing a network says; what a peer says that has loaded a case and then fails, as [`Error::Input`].
+/// What preparing a network says; what a peer says that has loaded a case and then fails, or that it answers otherwise than
+/// we do, as [`Error::Input`].
 pub fn bench(
     cases: &[Case],
     settings: Settings,
@@ -196,31 +264,38 @@ pub fn bench(
 ) -> Result<Vec<Row>, Error> {
     let mut rows = Vec::new();
     for case in cases {
-        let pruned = case.pruned.with_batch(case.batch)?;
+        let (whole, pruned) = (case.dense.with_batch(case.batch)?, case.pruned.with_batch(case.batch)?);
         let input = input(&pruned);
-        let mut ours = [Kernel::Dense, Kernel::Sparse, Kernel::Auto]
-            .map(|kernel| Float::prepare(&pruned, kernel).map(|engine| (engine.session(), engine, Vec::new())))
-            .into_iter()
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut output = vec![0.0; length(&pruned, pruned.main().outputs[0])];
+        let mut ours = [
+            Timed::new(&whole, Kernel::Dense)?,
+            Timed::new(&pruned, Kernel::Sparse)?,
+            Timed::new(&pruned, Kernel::Auto)?,
+        ];
         let mut loaded = match peers.as_deref_mut() {
             Some(peers) => load(case, &pruned, &input, settings.threads, peers, folder)?,
             None => Vec::new(),
         };
         for round in 0..=settings.rounds.max(1) {
-            for (session, engine, seconds) in &mut ours {
-                let time = timed(settings.seconds, || run(engine, session, &input, &mut output))?;
+            for timed in &mut ours {
+                let time = median_time(settings.seconds, || timed.run(&input))?;
                 // The first round warms up.
                 if round > 0 {
-                    seconds.push(time);
+                    timed.seconds.push(time);
                 }
             }
             let Some(peers) = peers.as_deref_mut() else { continue };
             for peer in &mut loaded {
-                let request = json!({ "run": peer.handle, "runs": 5, "seconds": settings.seconds });
-                let Timed { seconds } = peers.server.ask(&request).map_err(|why| refused(peer.name, why))?;
-                if round > 0 {
-                    peer.seconds.push(seconds);
+                let mut request = json!({ "run": peer.handle, "runs": 5, "seconds": settings.seconds });
+                let answer = folder.join("y.npy");
+                if round == 0 {
+                    request["output"] = json!(answer);
+                }
+                let Round { seconds } = peers.server.ask(&request).map_err(|why| refused(peer.name, why))?;
+                match (round, peer.answers) {
+                    (1.., _) => peer.seconds.push(seconds),
+                    (0, Answers::Dense) => peer.difference = Some(compared(peer.name, &answer, &ours[0].output)?),
+                    (0, Answers::Pruned) => peer.difference = Some(compared(peer.name, &answer, &ours[2].output)?),
+                    (0, Answers::Own) => {}
                 }
             }
         }
@@ -230,20 +305,25 @@ pub fn bench(
                     peers.server.ask(&json!({ "drop": peer.handle })).map_err(|why| refused(peer.name, why))?;
             }
         }
-        let layers = ours[2].1.layers();
+        let layers = ours[2].engine.layers();
         let sparse = layers.iter().filter(|layer| layer.kernel == Kernel::Sparse).count();
-        let [dense, by_sparse, auto] = [0, 1, 2].map(|i| median(std::mem::take(&mut ours[i].2)));
-        let weights = weights_of(&case.pruned);
-        let kept: usize = weights.iter().map(|weight| weight.kept()).sum();
+        let break_even = if let [layer] = layers { Some(layer.break_even) } else { None };
+        let sparse_layers = (sparse, layers.len());
+        let [dense, by_sparse, auto] = ours.map(|timed| median(timed.seconds));
+        let kept: usize = weights_of(&case.pruned).iter().map(|weight| weight.kept()).sum();
+        let all: usize = weights_of(&case.dense).iter().map(|weight| weight.values.len()).sum();
+        let told =
+            |peer: Loaded| PeerRow { name: peer.name, seconds: median(peer.seconds), difference: peer.difference };
         let row = Row {
             name: case.name.clone(),
             batch: case.batch,
-            density: kept as f64 / weights.iter().map(|weight| weight.values.len()).sum::<usize>().max(1) as f64,
+            density: kept as f64 / all.max(1) as f64,
             dense_seconds: dense,
             sparse_seconds: by_sparse,
             auto_seconds: auto,
-            sparse_layers: (sparse, ours[2].1.layers().len()),
-            peers: loaded.into_iter().map(|peer| (peer.name.to_owned(), median(peer.seconds))).collect(),
+            sparse_layers,
+            break_even,
+            peers: loaded.into_iter().map(told).collect(),
         };
         progress(&row);
         rows.push(row);
@@ -251,8 +331,20 @@ pub fn bench(
     Ok(rows)
 }
 
-fn run(engine: &Float, session: &mut Session, input: &[f32], output: &mut [f32]) -> Result<(), Error> {
-    Ok(engine.run_into(session, &[input], &mut [output])?)
+/// The largest difference of a peer's answer to ours, as a share of our largest number.
+fn compared(peer: &str, file: &Path, ours: &[f32]) -> Result<f64, Error> {
+    let answer = npy::read(file).map_err(|error| refused(peer, error.to_string()))?;
+    let Elements::F32(theirs) = answer.elements() else {
+        return Err(refused(peer, "it does not answer in f32".into()));
+    };
+    if theirs.len() != ours.len() {
+        return Err(refused(peer, format!("it answers {} numbers where we have {}", theirs.len(), ours.len())));
+    }
+    let largest = ours.iter().fold(f32::MIN_POSITIVE, |most, y| most.max(y.abs()));
+    let apart = ours.iter().zip(theirs).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
+    let share = f64::from(apart / largest);
+    // NaN is apart, too.
+    if share <= APART { Ok(share) } else { Err(refused(peer, format!("it answers otherwise, by {share:.1e}"))) }
 }
 
 fn refused(peer: &str, why: String) -> Error {
@@ -278,7 +370,14 @@ fn load(
     write(&x, &graph.tensors[graph.inputs[0]].shape, input)?;
     let bytes = onnx::write(&case.dense)?;
     tersor_data::atomic::write(&model, |out| out.write_all(&bytes))?;
-    let mut wanted = vec![("onnxruntime", json!({ "do": "onnx", "model": model, "input": x }))];
+    let mut wanted = vec![("onnxruntime", Answers::Dense, json!({ "do": "onnx", "model": model, "input": x }))];
+    if let Some(network) = case.channels_of {
+        let keep = Account::of(&weights_of(&case.pruned)).weights as f64
+            / Account::of(&weights_of(&case.dense)).weights as f64;
+        let request =
+            json!({ "do": "network", "network": network, "prune": "channels", "keep": keep, "batch": case.batch });
+        wanted.push(("torch-pruning", Answers::Own, request));
+    }
     let (dense, sparse) = (weights_of(&case.dense), weights_of(&case.pruned));
     if let ([dense], [sparse]) = (&dense[..], &sparse[..]) {
         let (whole, cut) = (file("dense.npy"), file("sparse.npy"));
@@ -287,22 +386,22 @@ fn load(
         if dense.is_convolution() {
             let padding = dense.shape[2] / 2;
             let request = json!({ "do": "conv", "weights": whole, "input": x, "padding": padding });
-            wanted.push(("pytorch", request));
+            wanted.push(("pytorch", Answers::Dense, request));
         } else {
-            wanted.push(("pytorch", json!({ "do": "linear", "weights": whole, "input": x })));
+            wanted.push(("pytorch", Answers::Dense, json!({ "do": "linear", "weights": whole, "input": x })));
         }
         if !dense.is_convolution() || (dense.shape[2..] == [1, 1] && case.batch == 1) {
-            wanted.push(("torch.sparse", json!({ "do": "csr-torch", "weights": cut, "input": x })));
-            wanted.push(("scipy", json!({ "do": "csr-scipy", "weights": cut, "input": x })));
+            wanted.push(("torch.sparse", Answers::Pruned, json!({ "do": "csr-torch", "weights": cut, "input": x })));
+            wanted.push(("scipy", Answers::Pruned, json!({ "do": "csr-scipy", "weights": cut, "input": x })));
         }
     }
     let mut loaded = Vec::new();
-    for (name, mut request) in wanted {
+    for (name, answers, mut request) in wanted {
         request["load"] = json!(name);
         request["threads"] = json!(threads);
         // A peer that is not installed, or that has no such kernel, does not take part.
         if peers.server.ask::<Value>(&request).is_ok() {
-            loaded.push(Loaded { name, handle: name.into(), seconds: Vec::new() });
+            loaded.push(Loaded { name, handle: name.into(), answers, seconds: Vec::new(), difference: None });
         }
     }
     Ok(loaded)
@@ -319,7 +418,7 @@ fn input(network: &Network) -> Vec<f32> {
 }
 
 /// The median time of a call, over as many as fit into `seconds`, at least five.
-fn timed(seconds: f64, mut call: impl FnMut() -> Result<(), Error>) -> Result<f64, Error> {
+fn median_time(seconds: f64, mut call: impl FnMut() -> Result<(), Error>) -> Result<f64, Error> {
     let start = Instant::now();
     let mut times = Vec::new();
     while start.elapsed().as_secs_f64() < seconds || times.len() < 5 {

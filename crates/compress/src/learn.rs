@@ -79,7 +79,7 @@ impl Recipe {
     pub fn dense(architecture: Option<Architecture>, seed: u64) -> Self {
         let (epochs, rate, augment) = match architecture {
             Some(Architecture::LeNet5) => (12, 0.01, Augment::default()),
-            Some(Architecture::Vgg | Architecture::ResNet20) => (60, 0.02, Augment::CIFAR),
+            Some(Architecture::Vgg | Architecture::ResNet8 | Architecture::ResNet20) => (60, 0.02, Augment::CIFAR),
             Some(Architecture::LeNet300) | None => (20, 0.05, Augment::default()),
         };
         Self {

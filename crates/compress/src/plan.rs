@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::channel::Removal;
 use crate::granularity::{self, Granularity};
 use crate::mask::Mask;
 use crate::weights::Weight;
@@ -24,6 +25,9 @@ pub struct Plan {
     pub network: String,
     /// The layers that it prunes, in the order of the network.
     pub layers: Vec<LayerPlan>,
+    /// The channels that go, where whole channels are pruned: what the masks of layers follow from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<Removal>,
 }
 
 /// Which weights of a layer stay.
@@ -131,7 +135,7 @@ pub fn plan(
             mask: granularity::cut(granularity, &weight.shape, &weight.values, threshold),
         }
     });
-    Ok(Plan { network: name.into(), layers: layers.collect() })
+    Ok(Plan { network: name.into(), layers: layers.collect(), channels: None })
 }
 
 /// The quality at which `sparsity` of all weights goes.

@@ -15,7 +15,7 @@ use tersor_train::checkpoint::{Every, Folder};
 use tersor_train::fit::Observer;
 
 use crate::Error;
-use crate::channel::{Groups, Removal, Share};
+use crate::channel::{Budget, Groups, Share, Strength};
 use crate::evaluate::evaluate;
 use crate::granularity::Granularity;
 use crate::learn::{Layers, Lessons, Recipe, learn, masked};
@@ -41,6 +41,47 @@ pub struct Pruning {
     pub retraining: Option<Recipe>,
     /// Whether each round retrains convolutions first and linear layers then, instead of all at once.
     pub alternate: bool,
+    /// How channels are chosen, where whole channels are pruned.
+    pub channels: ChannelChoice,
+}
+
+/// How channels are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChannelChoice {
+    /// By what they are compared.
+    pub strength: Strength,
+    /// What the target is a share of.
+    pub counted: Counted,
+    /// As [`Budget::round_to`].
+    pub round_to: usize,
+}
+
+/// What a share is a share of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Counted {
+    /// Weights.
+    Weights,
+    /// Multiply-adds.
+    MultiplyAdds,
+}
+
+impl Default for ChannelChoice {
+    /// A share of the weights, by magnitude, without rounding.
+    fn default() -> Self {
+        Self { strength: Strength::default(), counted: Counted::Weights, round_to: 1 }
+    }
+}
+
+impl ChannelChoice {
+    fn budget(self, keep: f64) -> Budget {
+        let keep = match self.counted {
+            Counted::Weights => Share::Weights(keep),
+            Counted::MultiplyAdds => Share::MultiplyAdds(keep),
+        };
+        Budget { keep, strength: self.strength, round_to: self.round_to }
+    }
 }
 
 /// A network with fewer weights.
@@ -50,8 +91,6 @@ pub struct Pruned {
     pub masked: Network,
     /// What stays.
     pub plan: Plan,
-    /// The channels that can really be taken out, if channels were pruned.
-    pub channels: Option<Removal>,
     /// What each round came to.
     pub rounds: Vec<Round>,
 }
@@ -133,7 +172,7 @@ pub fn prune(
             let judge = |lessons: &Lessons| evaluate(network, Kernel::Auto, lessons.test(), lessons.normalisation());
             Ok::<_, Error>(lessons.map(judge).transpose()?.map(|judgement| judgement.error()))
         };
-        let mut round = Round { density: cut.0.density(), cut_error: judged(&network)?, error: None, epochs: 0 };
+        let mut round = Round { density: left(&network, &cut)?, cut_error: judged(&network)?, error: None, epochs: 0 };
         if let (Some(lessons), Some(recipe)) = (lessons, &pruning.retraining) {
             let steps =
                 if pruning.alternate { vec![Layers::Convolutions, Layers::Linear] } else { vec![recipe.learned] };
@@ -156,8 +195,15 @@ pub fn prune(
         done.push(round);
         last = Some(cut);
     }
-    let (plan, channels) = last.unwrap_or((Plan { network: network.name.clone(), layers: Vec::new() }, None));
-    Ok(Pruned { masked: network, plan, channels, rounds: done })
+    let plan = last.unwrap_or(Plan { network: network.name.clone(), layers: Vec::new(), channels: None });
+    Ok(Pruned { masked: network, plan, rounds: done })
+}
+
+/// The share of weights that stays. Channels take the weights of the layers that read them along, which masks do not show.
+fn left(network: &Network, plan: &Plan) -> Result<f64, Error> {
+    let Some(removal) = &plan.channels else { return Ok(plan.density()) };
+    let count = |network: &Network| weights_of(network).iter().map(|weight| weight.values.len()).sum::<usize>();
+    Ok(count(&removal.apply(network)?) as f64 / count(network).max(1) as f64)
 }
 
 /// A regular expression for names of tensors.
@@ -184,14 +230,14 @@ fn of_round(target: Target, number: u32, rounds: u32) -> Result<Target, Error> {
     })
 }
 
-/// One cut: its plan, and the channels that it takes; `masks` loses what goes.
+/// The plan of one cut; `masks` loses what goes.
 fn cut(
     network: &Network,
     pruning: &Pruning,
     target: Target,
     pattern: Option<&Regex>,
     masks: &mut HashMap<String, Mask>,
-) -> Result<(Plan, Option<Removal>), Error> {
+) -> Result<Plan, Error> {
     let weights = selected(&network.name, weights_of(network), pattern)?;
     let mut hold = |name: &str, mask: Mask| {
         let mask = masks.get(name).map_or(mask.clone(), |before| mask.and(before));
@@ -207,7 +253,7 @@ fn cut(
             let why = "channels are removed to a share: give --sparsity or --ratio".into();
             return Err(Error::Input { what: network.name.clone(), why });
         };
-        let removal = Groups::of(network)?.plan(&Share::Weights(1.0 - sparsity).into())?;
+        let removal = Groups::of(network)?.plan(&pruning.channels.budget(1.0 - sparsity))?;
         let held = removal.masks(network)?;
         for (name, mask) in &held {
             hold(name, mask.clone());
@@ -220,11 +266,12 @@ fn cut(
             quality: 0.0,
             threshold: 0.0,
         });
-        return Ok((Plan { network: network.name.clone(), layers: layers.collect() }, Some(removal)));
+        let layers = layers.collect();
+        return Ok(Plan { network: network.name.clone(), layers, channels: Some(removal) });
     }
     let mut plan = plan::plan(&network.name, &weights, pruning.granularity, target, &pruning.qualities)?;
     for layer in &mut plan.layers {
         layer.mask = hold(&layer.tensor, layer.mask.clone());
     }
-    Ok((plan, None))
+    Ok(plan)
 }

@@ -16,7 +16,7 @@ use crate::learn::{Lessons, Recipe, learn};
 use crate::model::{Form, Model};
 use crate::picture;
 use crate::plan::{Qualities, Target};
-use crate::prune::{Pruning, prune};
+use crate::prune::{ChannelChoice, Pruning, prune};
 
 /// The stops of this room.
 pub fn stops() -> Vec<Box<dyn Stop>> {
@@ -69,6 +69,7 @@ impl Stop for Weights {
             qualities: Qualities::new(),
             retraining: Some(recipe.retraining(Recipe::RETRAINING, EPOCHS_AGAIN)),
             alternate: false,
+            channels: ChannelChoice::default(),
         };
         let pruned = prune(&dense, &pruning, Some(&lessons), None, &mut ())?;
         let error = |network: &Network| {

@@ -15,7 +15,7 @@ use crate::granularity::Granularity;
 use crate::learn::{Lessons, Recipe, learn};
 use crate::picture::Line;
 use crate::plan::{Qualities, Target};
-use crate::prune::{Pruning, Watch, prune};
+use crate::prune::{ChannelChoice, Pruning, Watch, prune};
 
 /// One of the five ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -116,6 +116,7 @@ pub fn measure(
                 qualities: Qualities::new(),
                 retraining,
                 alternate: false,
+                channels: ChannelChoice::default(),
             };
             prune(from, &pruning, Some(lessons), None, watch)
         };

@@ -8,7 +8,7 @@ use tersor_compress::granularity::Granularity;
 use tersor_compress::learn::{Layers, Lessons, Recipe, learn};
 use tersor_compress::mask::Mask;
 use tersor_compress::plan::{Qualities, Target};
-use tersor_compress::prune::{Pruning, prune};
+use tersor_compress::prune::{ChannelChoice, Pruning, prune};
 use tersor_compress::sensitivity::scan;
 use tersor_compress::weights::{Weight, weights_of, with_values};
 use tersor_compress::{plan, search};
@@ -67,6 +67,7 @@ fn what_is_removed_stays_zero_through_momentum_and_decay() {
         qualities: Qualities::new(),
         retraining: Some(recipe(2)),
         alternate: false,
+        channels: ChannelChoice::default(),
     };
     let pruned = prune(&network, &pruning, Some(&lessons), None, &mut ()).expect("prunes");
     let weights = weights_of(&pruned.masked);
@@ -114,6 +115,7 @@ fn quality_zero_without_retraining_changes_nothing() {
         qualities: Qualities::new(),
         retraining: None,
         alternate: false,
+        channels: ChannelChoice::default(),
     };
     let pruned = prune(&network, &pruning, None, None, &mut ()).expect("prunes");
     assert_eq!(weights_of(&pruned.masked), weights_of(&network));
@@ -179,6 +181,7 @@ fn masks_of_zeros_are_kept_by_pruning_again() {
         qualities: Qualities::new(),
         retraining: None,
         alternate: false,
+        channels: ChannelChoice::default(),
     };
     let pruned = prune(&network, &pruning, None, None, &mut ()).expect("prunes");
     for (before, after) in weights_of(&network).iter().zip(weights_of(&pruned.masked)) {

@@ -18,6 +18,11 @@ fn main() {
         .needs(&DIGITS)
         .test("digits_are_pruned_twelve_times_and_every_form_answers_alike", digits)
         .test("channels_are_really_taken_out", channels)
+        .test("a_network_is_judged_scanned_and_retrained_with_its_zeros_held", lessons)
+        .test("curves_have_a_point_for_every_way_and_ratio", curve)
+        .test("a_bench_times_a_network_and_says_why_peers_are_missing", bench)
+        .needs(&["vision/common/cifar10_jpg_1000.zip"])
+        .test("channels_go_by_the_scales_of_their_norms_in_multiples", norm_scales)
         .run()
 }
 
@@ -146,5 +151,120 @@ fn channels() -> Result {
     }
     let apart = answers[0].iter().zip(&answers[1]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(apart < 1e-4, "{apart}");
+    Ok(())
+}
+
+/// Digits as pictures whose names say their class: of each class `count`, in `folder`.
+fn pictures(folder: &Path, classes: usize, count: usize) -> Result {
+    std::fs::create_dir_all(folder)?;
+    for class in 0..classes {
+        for index in 0..count {
+            let pixel = |x: u32, y: u32| if (x as usize + index) / 3 % 10 == class { 255 } else { (y * 8) as u8 };
+            let picture = image::GrayImage::from_fn(28, 28, |x, y| image::Luma([pixel(x, y)]));
+            picture.save(folder.join(format!("{class}_{index}.png")))?;
+        }
+    }
+    Ok(())
+}
+
+fn lessons() -> Result {
+    let folder = Folder::new()?;
+    let at = |name: &str| folder.at(name).display().to_string();
+    let (pruned, tuned, scan) = (at("pruned.safetensors"), at("tuned.safetensors"), at("scan.json"));
+    let report = done(
+        &command(&["prune", "lenet-300-100", "--data", "mnist-8k", "--sparsity", "0.9", "--uniform", "--json"])
+            .args(["--dense-epochs", "3", "--epochs", "0", "--rounds", "1", "-o", &pruned])
+            .output()?,
+    )?;
+    let error = |report: &Value, key: &str| report[key].as_f64().unwrap_or(f64::NAN);
+    let cut = error(&report, "error");
+    let report = done(
+        &command(&["finetune", &pruned, "--data", "mnist-8k", "--epochs", "2", "--json", "-o", &tuned]).output()?,
+    )?;
+    assert!((error(&report, "error_before") - cut).abs() < 0.2 && error(&report, "error") < cut, "{report}");
+    let diff = done(&command(&["inspect", &pruned, "--diff", &tuned, "--json"]).output()?)?;
+    let layers = diff["diff"].as_array().ok_or("no diff")?;
+    assert!(layers.len() == 3 && layers.iter().all(|layer| layer["second"] == 0), "a zero has moved: {diff}");
+
+    let sensitivities = done(
+        &command(&["sensitivity", &tuned, "--data", "mnist-8k", "--densities", "0.5,0.05", "--json"])
+            .args(["--svg", &at("scan.svg")])
+            .output()?,
+    )?;
+    assert_eq!(sensitivities["layers"].as_array().map(Vec::len), Some(3), "{sensitivities}");
+    assert!(std::fs::read_to_string(at("scan.svg"))?.contains("fc1.weight"));
+    std::fs::write(&scan, serde_json::to_vec(&sensitivities)?)?;
+    let smaller = at("smaller.safetensors");
+    let report = done(
+        &command(&["prune", &tuned, "--ratio", "15", "--sensitivity", &scan, "--json", "-o", &smaller]).output()?,
+    )?;
+    assert!(error(&report, "ratio") >= 15.0, "{report}");
+
+    pictures(&folder.at("pictures"), 10, 2)?;
+    let judged = done(&command(&["eval", &tuned, "--data", &at("pictures"), "--json"]).output()?)?;
+    let wrong = judged["wrong"].as_array().ok_or("no wrong")?;
+    assert!(judged["count"] == 20, "{judged}");
+    assert!(judged["top1"].as_u64() == Some(20 - wrong.len() as u64), "{judged}");
+    assert!(judged["top5"].as_u64() >= judged["top1"].as_u64(), "{judged}");
+    Ok(())
+}
+
+fn curve() -> Result {
+    let folder = Folder::new()?;
+    let svg = folder.at("curve.svg").display().to_string();
+    let curve = done(
+        &command(&["curve", "lenet-300-100", "--data", "mnist-8k", "--ratios", "4,30", "--json", "--svg", &svg])
+            .args(["--dense-epochs", "2", "--epochs", "1"])
+            .output()?,
+    )?;
+    let points = curve["points"].as_array().ok_or("no points")?;
+    assert_eq!(points.len(), 10, "{curve}");
+    let of = |way: &str, ratio: f64| {
+        let point = points.iter().find(|point| point["way"] == way && point["ratio"] == ratio);
+        point.and_then(|point| point["error"].as_f64()).ok_or(format!("no {way} at {ratio}"))
+    };
+    assert!(of("l2-with-retraining", 30.0)? < of("l2-without-retraining", 30.0)?, "{curve}");
+    assert!(of("l2-without-retraining", 4.0)? < of("l2-without-retraining", 30.0)?, "{curve}");
+    assert!(std::fs::read_to_string(&svg)?.contains("L2, in rounds"));
+    Ok(())
+}
+
+fn bench() -> Result {
+    let report = done(
+        &command(&["bench", "--only", "linear 300x784", "--rounds", "1", "--milliseconds", "1", "--json"])
+            .args(["--python", "/no/such/python"])
+            .output()?,
+    )?;
+    let rows = report["rows"].as_array().ok_or("no rows")?;
+    assert!(rows.len() == 2 && report["missing"].as_str().is_some_and(|why| why.contains("python")), "{report}");
+    for row in rows {
+        let number = |key: &str| row[key].as_f64().unwrap_or(f64::NAN);
+        assert!(number("dense_seconds") > 0.0 && number("auto_seconds") > 0.0, "{row}");
+        assert!(number("break_even") > number("density") && number("break_even") < 1.0, "{row}");
+    }
+    Ok(())
+}
+
+fn norm_scales() -> Result {
+    let folder = Folder::new()?;
+    let at = |name: &str| folder.at(name).display().to_string();
+    let (small, plan) = (at("small.safetensors"), at("plan.json"));
+    let report = done(
+        &command(&["prune", "resnet-8", "--data", "cifar-1k", "--sparsity", "0.5", "--granularity", "channel"])
+            .args(["--by", "norm-scale", "--of", "multiply-adds", "--round-to", "4", "--json", "--plan", &plan])
+            .args(["--dense-epochs", "1", "--epochs", "1", "--rounds", "1", "-o", &small])
+            .output()?,
+    )?;
+    assert_eq!(report["kept"], report["written_weights"], "{report}");
+    let inspected = done(&command(&["inspect", &plan, "--json"]).output()?)?;
+    let groups = inspected["plan"]["channels"]["groups"].as_array().ok_or("no channels in the plan")?;
+    let (mut all, mut gone) = (0, 0);
+    for group in groups {
+        let channels = group["channels"].as_u64().ok_or("no channels")?;
+        let removed = group["removed"].as_array().ok_or("nothing removed")?.len() as u64;
+        assert!((channels - removed).is_multiple_of(4), "{group}");
+        (all, gone) = (all + channels, gone + removed);
+    }
+    assert!(gone > 0 && gone < all, "{inspected}");
     Ok(())
 }

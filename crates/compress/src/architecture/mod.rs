@@ -22,13 +22,15 @@ pub enum Architecture {
     /// A VGG-type network for 32×32 pictures: six convolutions 3×3 with 32, 32, 64, 64, 128, 128 channels and batch
     /// norm, three poolings, linear 256 and 10.
     Vgg,
+    /// ResNet-8: one block in each of the three stages, as in MLPerf Tiny.
+    ResNet8,
     /// ResNet-20 with batch norm (He et al., CVPR 2016, section 4.2; projections where channels change).
     ResNet20,
 }
 
 impl Architecture {
     /// All that there are.
-    pub const ALL: [Self; 4] = [Self::LeNet300, Self::LeNet5, Self::Vgg, Self::ResNet20];
+    pub const ALL: [Self; 5] = [Self::LeNet300, Self::LeNet5, Self::Vgg, Self::ResNet8, Self::ResNet20];
 
     /// As the command line writes it.
     pub fn name(self) -> &'static str {
@@ -36,6 +38,7 @@ impl Architecture {
             Self::LeNet300 => "lenet-300-100",
             Self::LeNet5 => "lenet-5",
             Self::Vgg => "vgg",
+            Self::ResNet8 => "resnet-8",
             Self::ResNet20 => "resnet-20",
         }
     }
@@ -49,7 +52,7 @@ impl Architecture {
     pub fn picture(self) -> [usize; 3] {
         match self {
             Self::LeNet300 | Self::LeNet5 => [1, 28, 28],
-            Self::Vgg | Self::ResNet20 => [3, 32, 32],
+            Self::Vgg | Self::ResNet8 | Self::ResNet20 => [3, 32, 32],
         }
     }
 
@@ -62,7 +65,8 @@ impl Architecture {
             Self::LeNet300 => lenet::lenet_300_100(classes, seed),
             Self::LeNet5 => lenet::lenet_5(classes, seed),
             Self::Vgg => vgg::vgg(classes, seed),
-            Self::ResNet20 => resnet::resnet_20(classes, seed),
+            Self::ResNet8 => resnet::resnet(self.name(), 1, classes, seed),
+            Self::ResNet20 => resnet::resnet(self.name(), 3, classes, seed),
         }
     }
 }
@@ -79,6 +83,7 @@ mod tests {
         };
         assert_eq!(count(Architecture::LeNet300), 266_200);
         assert_eq!(count(Architecture::LeNet5), 430_500);
+        assert_eq!(count(Architecture::ResNet8), 432 + 2 * 2_304 + 4_608 + 9_216 + 512 + 18_432 + 36_864 + 2_048 + 640);
         // 0.27 million in the paper; projections are 2,560 of them.
         assert_eq!(count(Architecture::ResNet20), 270_896);
         assert_eq!(

@@ -1,19 +1,20 @@
-//! ResNet-20 for small pictures (Deep residual learning for image recognition, He et al., CVPR 2016, section 4.2).
+//! ResNets for small pictures (Deep residual learning for image recognition, He et al., CVPR 2016, section 4.2).
 
 use tersor_network::{Network, TensorId};
 
 use super::{Builder, Slide};
 use crate::Error;
 
-/// Convolution 3×3 to 16 channels; three stages of three blocks with 16, 32 and 64 channels, the second and third
-/// halving the picture; the mean over positions; linear. Layers are numbered as they stand.
-pub(super) fn resnet_20(classes: usize, seed: u64) -> Result<Network, Error> {
-    let (net, x) = Builder::new("resnet-20", &[3, 32, 32], seed);
+/// Convolution 3×3 to 16 channels; three stages of `blocks` blocks with 16, 32 and 64 channels, the second and third
+/// halving the picture; the mean over positions; linear. Layers are numbered as they stand. There are 6 `blocks` + 2 of
+/// them, shortcuts not counted.
+pub(super) fn resnet(name: &str, blocks: usize, classes: usize, seed: u64) -> Result<Network, Error> {
+    let (net, x) = Builder::new(name, &[3, 32, 32], seed);
     let mut resnet = ResNet { net, layers: 0 };
     let mut x = resnet.unit(x, 16, Slide::centred(3, 1))?;
     x = resnet.net.relu(x)?;
     for (stage, channels) in [16, 32, 64].into_iter().enumerate() {
-        for block in 0..3 {
+        for block in 0..blocks {
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
             x = resnet.block(x, channels, stride)?;
         }

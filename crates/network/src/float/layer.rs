@@ -86,6 +86,16 @@ impl Product {
         }
     }
 
+    /// The density below which the sparse form is chosen.
+    fn break_even(&self) -> f64 {
+        match self {
+            Self::Linear { rows, inputs, outputs } => {
+                cost::break_even_linear((*outputs, *inputs), *rows, cost::Pattern::Scattered)
+            }
+            Self::Convolution(c) => cost::break_even_convolution(c),
+        }
+    }
+
     /// Packs the weights.
     pub fn pack(self, weights: Weights, kernel: Kernel, between: Between) -> Packed {
         let Weights { name, shape, values, bias } = weights;
@@ -93,6 +103,7 @@ impl Product {
         let density = nonzeros as f64 / values.len() as f64;
         let macs = self.macs();
         let (choice, sparse) = self.sparse(&values, nonzeros, kernel);
+        let break_even = self.break_even();
         let (chosen, asked) = match (kernel, choice.kernel) {
             (Kernel::Auto, cost::Kernel::Dense) => (Kernel::Dense, ""),
             (Kernel::Auto, cost::Kernel::Sparse) => (Kernel::Sparse, ""),
@@ -119,6 +130,7 @@ impl Product {
             kernel: chosen,
             dense_seconds: choice.dense_seconds,
             sparse_seconds: choice.sparse_seconds,
+            break_even,
             why,
         };
         let (call, scratch) = match sparse {

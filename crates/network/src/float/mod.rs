@@ -129,6 +129,9 @@ pub struct Layer {
     pub dense_seconds: f64,
     /// Predicted seconds of the sparse kernel, on one thread too.
     pub sparse_seconds: f64,
+    /// The density, in [0, 1], below which the cost model takes the sparse kernel for a layer of this shape, if its weights
+    /// lie anywhere.
+    pub break_even: f64,
     /// Why that kernel: `sparse: 8.0 % of weights, 3.1 us predicted against 21.4 us dense`.
     pub why: String,
 }

@@ -13,7 +13,7 @@ use super::source;
 use crate::cli::machine::Machine;
 use crate::cli::show::{BadUsage, Output, Threads, table};
 
-/// Time pruned layers and networks: dense and sparse kernels, onnxruntime, PyTorch, torch.sparse and SciPy, in turn
+/// Time pruned layers and networks: dense and sparse kernels, onnxruntime, PyTorch, torch.sparse, SciPy and Torch-Pruning, in turn
 #[derive(Args)]
 pub struct Bench {
     /// Networks to time as they are (.safetensors, .onnx, efficientnet-lite0) [default: layers and networks of the papers]
@@ -114,13 +114,16 @@ fn told(benched: &Benched) -> String {
         ">ms sparse",
         ">ms auto",
         ">sparse layers",
+        ">break-even",
         ">dense / auto",
         "peers / auto",
+        ">answers apart",
     ]);
     let ms =
         |seconds: f64| if seconds < 1e-3 { format!("{:.4}", 1e3 * seconds) } else { format!("{:.3}", 1e3 * seconds) };
     for row in &benched.rows {
-        let peers = row.peers.iter().map(|(name, seconds)| format!("{name} {:.2}", seconds / row.auto_seconds));
+        let peers = row.peers.iter().map(|peer| format!("{} {:.2}", peer.name, peer.seconds / row.auto_seconds));
+        let apart = row.peers.iter().filter_map(|peer| peer.difference).reduce(f64::max);
         rows.add_row([
             row.name.clone(),
             row.batch.to_string(),
@@ -129,8 +132,10 @@ fn told(benched: &Benched) -> String {
             ms(row.sparse_seconds),
             ms(row.auto_seconds),
             format!("{} of {}", row.sparse_layers.0, row.sparse_layers.1),
+            row.break_even.map_or(String::new(), |density| format!("{:.0} %", 100.0 * density)),
             format!("{:.2}", row.speedup()),
             peers.collect::<Vec<_>>().join(", "),
+            apart.map_or(String::new(), |apart| format!("{apart:.0e}")),
         ]);
     }
     let versions =

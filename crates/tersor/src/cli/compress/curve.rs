@@ -18,7 +18,7 @@ use crate::cli::show::{BadUsage, Output, Threads, check_outputs, table};
 /// Cut a network to several ratios with L1 and L2, with and without retraining, at once and in rounds
 #[derive(Args)]
 pub struct Curve {
-    /// lenet-300-100, lenet-5, vgg or resnet-20
+    /// lenet-300-100, lenet-5, vgg, resnet-8 or resnet-20
     model: PathBuf,
     /// Pictures: mnist-8k, mnist-5k, fashion-mnist, cifar-1k, a folder, a .zip or a .csv
     #[arg(long, value_name = "NAME|DIR")]
@@ -67,7 +67,9 @@ impl Curve {
         check_outputs(&[], &[self.svg.as_ref()])?;
         self.threads.start()?;
         let Source::Untrained(architecture) = Source::read(&self.model)? else {
-            bail!(BadUsage("curves begin with untrained networks: lenet-300-100, lenet-5, vgg, resnet-20".into()))
+            bail!(BadUsage(
+                "curves begin with untrained networks: lenet-300-100, lenet-5, vgg, resnet-8, resnet-20".into()
+            ))
         };
         let mut points = Vec::new();
         for seed in 1..=self.seeds {

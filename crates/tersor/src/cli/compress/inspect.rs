@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 use tersor::compress::account::Account;
+use tersor::compress::channel::Removal;
 use tersor::compress::granularity::Granularity;
 use tersor::compress::mask::Mask;
 use tersor::compress::picture;
@@ -46,6 +47,8 @@ struct Inspected {
 struct Summary {
     network: String,
     layers: Vec<Line>,
+    /// Channels that go together, if channels were pruned.
+    channels: Option<Removal>,
 }
 
 #[derive(Serialize)]
@@ -107,7 +110,7 @@ impl Inspect {
             quality: 0.0,
             threshold: 0.0,
         });
-        Ok((Plan { network: model.name.clone(), layers: layers.collect() }, Some(account), kernels))
+        Ok((Plan { network: model.name.clone(), layers: layers.collect(), channels: None }, Some(account), kernels))
     }
 }
 
@@ -121,7 +124,11 @@ fn summary(plan: &Plan) -> Summary {
         kept: layer.mask.kept(),
         weights: layer.mask.len(),
     };
-    Summary { network: plan.network.clone(), layers: plan.layers.iter().map(line).collect() }
+    Summary {
+        network: plan.network.clone(),
+        layers: plan.layers.iter().map(line).collect(),
+        channels: plan.channels.clone(),
+    }
 }
 
 fn told(report: &Inspected) -> String {
@@ -143,6 +150,13 @@ fn told(report: &Inspected) -> String {
             ]);
         }
         text += &format!("{}\n", rows.trim_fmt());
+    }
+    if let Some(removal) = report.plan.as_ref().and_then(|plan| plan.channels.as_ref()) {
+        let mut rows = table(["=channels of", ">channels", ">taken out"]);
+        for group in &removal.groups {
+            rows.add_row([group.layers.join(", "), group.channels.to_string(), group.removed.len().to_string()]);
+        }
+        text += &format!("\n{}\n", rows.trim_fmt());
     }
     if let Some(diff) = &report.diff {
         let mut rows = table(["=weights of", ">in both", ">in the first alone", ">in the second alone"]);

@@ -32,15 +32,16 @@ pub fn accounts(account: &Account) -> String {
     format!("{}\n", rows.trim_fmt())
 }
 
-/// Which kernel computes each layer, and why.
+/// Which kernel computes each layer, and why; sparse kernels are chosen below the density of break-even.
 pub fn kernels(layers: &[Layer]) -> String {
-    let mut rows = table(["=weights of", ">density", ">MAC", ">kept", "kernel", "why"]);
+    let mut rows = table(["=weights of", ">density", ">MAC", ">kept", ">break-even", "kernel", "why"]);
     for layer in layers {
         rows.add_row([
             layer.name.clone(),
             format!("{:.1} %", 100.0 * layer.density),
             thousands(layer.macs),
             thousands(layer.macs_kept),
+            format!("{:.0} %", 100.0 * layer.break_even),
             layer.kernel.to_string(),
             layer.why.clone(),
         ]);

@@ -4,18 +4,18 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use serde::Serialize;
 use tersor::compress::account::Account;
-use tersor::compress::channel::Groups;
+use tersor::compress::channel::{Groups, Strength};
 use tersor::compress::dead::{Dead, remove_dead};
 use tersor::compress::evaluate::evaluate;
 use tersor::compress::granularity::Granularity;
 use tersor::compress::learn::{Lessons, Recipe, learn};
 use tersor::compress::model::{Form, Model};
 use tersor::compress::plan::{Plan, Qualities, Target};
-use tersor::compress::prune::{self, Pruned, Pruning, Round, Watch};
+use tersor::compress::prune::{self, ChannelChoice, Counted, Pruned, Pruning, Round, Watch};
 use tersor::compress::sensitivity::Sensitivity;
 use tersor::compress::weights::{selected, weights_of};
 use tersor::compress::{picture, search, sensitivity};
@@ -32,13 +32,13 @@ use crate::cli::show::{BadUsage, Output, Threads, check_outputs, table};
 
 /// Remove the weights that a network does without, and retrain the rest
 ///
-/// MODEL is a file (.onnx, .safetensors) or a network by name: lenet-300-100, lenet-5, vgg, resnet-20 (trained first),
-/// efficientnet-lite0. With --data each round is judged and retrained; without, weights are cut by their size alone.
+/// MODEL is a file (.onnx, .safetensors) or a network by name: lenet-300-100, lenet-5, vgg, resnet-8, resnet-20 (trained
+/// first), efficientnet-lite0. With --data each round is judged and retrained; without, weights are cut by their size alone.
 ///
 /// In the JSON, `error` and `dense_error` are wrong answers to the test pictures in percent, before and after.
 #[derive(Args)]
 pub struct Prune {
-    /// A file, or lenet-300-100, lenet-5, vgg, resnet-20, efficientnet-lite0
+    /// A file, or lenet-300-100, lenet-5, vgg, resnet-8, resnet-20, efficientnet-lite0
     model: PathBuf,
     /// Pictures: mnist-8k, mnist-5k, fashion-mnist, cifar-1k, a folder, a .zip or a .csv
     #[arg(long, value_name = "NAME|DIR")]
@@ -55,6 +55,15 @@ pub struct Prune {
     /// What is removed together: element, 1x8, 8x1, 2:4, kernel or channel
     #[arg(long, default_value = "element")]
     granularity: Granularity,
+    /// Which channels are weak: by the size of their weights, or of the scales of their batch norms
+    #[arg(long, value_enum, default_value = "magnitude")]
+    by: By,
+    /// What --ratio and --sparsity of channels count
+    #[arg(long, value_enum, default_value = "weights")]
+    of: Of,
+    /// Leave a multiple of this many channels of a layer
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    round_to: u32,
     /// Only weights whose names this regular expression finds
     #[arg(long, value_name = "REGEX")]
     layers: Option<String>,
@@ -110,6 +119,18 @@ pub struct Prune {
     threads: Threads,
     #[command(flatten)]
     output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum By {
+    Magnitude,
+    NormScale,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Of {
+    Weights,
+    MultiplyAdds,
 }
 
 /// What was pruned. With `--json` all of it.
@@ -195,6 +216,10 @@ impl Prune {
         for (wrong, why) in [
             (half && amount, "2:4 leaves two of four: give no --ratio, --sparsity or --quality"),
             (channel && self.quality.is_some(), "channels are removed to a share: give --sparsity or --ratio"),
+            (
+                !channel && (self.by != By::Magnitude || self.of != Of::Weights || self.round_to != 1),
+                "--by, --of and --round-to choose channels: give --granularity channel",
+            ),
             (channel && self.layers.is_some(), "channels are coupled through the whole graph: give no --layers"),
             (
                 self.sensitivity.is_some() && (channel || half || self.quality.is_some()),
@@ -255,9 +280,9 @@ impl Prune {
         }
         let dense_error = judge(network)?;
         let pruning = self.pruning(network, lessons, recipe)?;
-        let Pruned { masked, plan, channels, rounds } =
+        let Pruned { masked, plan, rounds } =
             prune::prune(network, &pruning, lessons, self.checkpoint.as_deref(), watch)?;
-        let mut small = match &channels {
+        let mut small = match &plan.channels {
             Some(removal) => removal.apply(&masked)?,
             None => masked.clone(),
         };
@@ -270,7 +295,7 @@ impl Prune {
         };
         let error = judge(&small)?;
         // Channels take the weights of the layers that read them along, which the mask need not.
-        let left = if channels.is_some() { &small } else { &masked };
+        let left = if plan.channels.is_some() { &small } else { &masked };
         let account = Account::of(&weights_of(left));
         let weights = weights_of(network).iter().map(|weight| weight.values.len()).sum();
         let written_weights = weights_of(&small).iter().map(|weight| weight.kept()).sum();
@@ -347,6 +372,17 @@ impl Prune {
             qualities,
             retraining: retraining.filter(|recipe| recipe.epochs > 0),
             alternate: self.alternate,
+            channels: ChannelChoice {
+                strength: match self.by {
+                    By::Magnitude => Strength::Magnitude,
+                    By::NormScale => Strength::NormScale,
+                },
+                counted: match self.of {
+                    Of::Weights => Counted::Weights,
+                    Of::MultiplyAdds => Counted::MultiplyAdds,
+                },
+                round_to: self.round_to as usize,
+            },
         })
     }
 
