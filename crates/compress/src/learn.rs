@@ -4,6 +4,9 @@
 //! values, never drawn anew (section 3.4); dropout shrinks with the connections, `D_r = D_o √(C_ir / C_io)` (eq. 2);
 //! L1 pushes more weights towards 0 and is better before retraining, L2 after it (section 3.1); convolutions and linear
 //! layers may be retrained one after the other, the others fixed (section 3.4).
+//!
+//! Where labelled pictures are few, what is left can imitate the dense network instead ([`imitate`]): Distilling the
+//! knowledge in a neural network (Hinton, Vinyals, Dean, 2015).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -248,6 +251,46 @@ pub fn learn(
     keep: Option<&Folder>,
     observer: &mut dyn Observer,
 ) -> Result<Learned, Error> {
+    run(network, None, masks, lessons, recipe, keep, observer)
+}
+
+/// As [`learn`], but from the answers of `teacher` to the same pictures instead of their labels: the mean of
+/// `T² Σ p (ln p - ln q)` over pictures, with `p` and `q` the softmax of the teacher's and of the network's logits, divided
+/// by `T` = 4.
+///
+/// # Errors
+/// As [`learn`]; [`Error::Input`] if the two do not answer alike.
+pub fn imitate(
+    network: &Network,
+    teacher: &Network,
+    masks: &HashMap<String, Mask>,
+    lessons: &Lessons,
+    recipe: &Recipe,
+    keep: Option<&Folder>,
+    observer: &mut dyn Observer,
+) -> Result<Learned, Error> {
+    lessons.fit(teacher)?;
+    let answers = |network: &Network| {
+        let graph = network.main();
+        graph.tensors[graph.outputs[0]].shape.iter().skip(1).product::<usize>()
+    };
+    let (learned, taught) = (answers(network), answers(teacher));
+    if learned != taught {
+        let why = format!("it tells {taught} classes apart, {} tells {learned}", network.name);
+        return Err(Error::Input { what: teacher.name.clone(), why });
+    }
+    run(network, Some(teacher), masks, lessons, recipe, keep, observer)
+}
+
+fn run(
+    network: &Network,
+    teacher: Option<&Network>,
+    masks: &HashMap<String, Mask>,
+    lessons: &Lessons,
+    recipe: &Recipe,
+    keep: Option<&Folder>,
+    observer: &mut dyn Observer,
+) -> Result<Learned, Error> {
     lessons.fit(network)?;
     for (what, value, range, fits) in [
         ("the share that is dropped", recipe.dropout, "from 0 to less than 1", (0.0..1.0).contains(&recipe.dropout)),
@@ -278,7 +321,7 @@ pub fn learn(
         seed: recipe.seed,
         ..Fit::default()
     };
-    let task = Answers { passing, l1: recipe.l1 };
+    let task = Answers { passing, l1: recipe.l1, teacher: teacher.map(Teacher::new).transpose()? };
     let trained = fit.run(&task, model, &data, keep, observer)?;
     Ok(Learned { network: masked(&trained.last.network(), masks), history: trained.history })
 }
@@ -338,10 +381,38 @@ fn dropout(network: &Network, masks: &HashMap<String, Mask>, share: f64) -> Hash
     shares
 }
 
-/// The task: the mean cross entropy, and λ Σ |w|.
+/// The task: the mean cross entropy to the labels or the divergence from a teacher, and λ Σ |w|.
 struct Answers {
     passing: Passing,
     l1: f64,
+    teacher: Option<Teacher>,
+}
+
+/// A network whose answers are imitated.
+struct Teacher {
+    model: Trainable,
+    passing: Passing,
+}
+
+/// What logits are divided by before they are imitated: high enough for small probabilities to count.
+const TEMPERATURE: f64 = 4.0;
+
+impl Teacher {
+    fn new(network: &Network) -> Result<Self, Error> {
+        let device = Device::flex();
+        let model = Trainable::new(network, &device)?;
+        let passing = model.passing(&HashMap::new(), &[], &device).with_frozen_norms(true);
+        Ok(Self { model, passing })
+    }
+
+    /// How far answers `[pictures, classes]` are from the teacher's.
+    fn divergence(&self, pictures: Tensor<4>, logits: Tensor<2>) -> Tensor<1> {
+        let taught = op::log_softmax(self.model.logits(pictures.inner(), &self.passing) / TEMPERATURE);
+        let taught = if logits.is_autodiff() { taught.autodiff() } else { taught };
+        let images = logits.dims()[0] as f64;
+        let learned = op::log_softmax(logits / TEMPERATURE);
+        (taught.clone().exp() * (taught - learned)).sum() * (TEMPERATURE * TEMPERATURE / images)
+    }
 }
 
 impl Task for Answers {
@@ -352,10 +423,14 @@ impl Task for Answers {
         let labels = batch.labels.clone();
         let (pictures, classes) = batch.into_tensors(device);
         let examples = labels.len() as u64;
-        let logits = model.logits(pictures, &self.passing);
+        let logits = model.logits(pictures.clone(), &self.passing);
         let answers = logits.clone().argmax(1).reshape([-1]);
         let correct = answers.equal(classes).int().sum().into_scalar::<i64>() as u64;
-        let loss: Tensor<1> = op::cross_entropy(logits, &labels);
+        // Test pictures judge by their labels.
+        let loss: Tensor<1> = match &self.teacher {
+            Some(teacher) if device.is_autodiff() => teacher.divergence(pictures, logits),
+            _ => op::cross_entropy(logits, &labels),
+        };
         let penalised = self.l1 > 0.0 && device.is_autodiff();
         let loss = if penalised { loss + model.absolute_sum() * self.l1 } else { loss };
         Measured { loss, correct: Some(correct), examples }
@@ -370,6 +445,31 @@ mod tests {
     use crate::weights::weights_of;
 
     #[test]
+    fn what_is_left_comes_closer_to_its_teacher() {
+        let classes: Vec<String> = (0..10).map(|class| class.to_string()).collect();
+        let pixels: Vec<u8> = (0..40 * 784u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let shown: Vec<f32> = pixels.iter().map(|&pixel| f32::from(pixel) / 255.0).collect();
+        // The labels say nothing.
+        let pictures = Examples::new([1, 28, 28], pixels, vec![0; 40], classes).unwrap();
+        let lessons = Lessons::new(pictures.clone(), pictures).unwrap();
+        let network = Architecture::LeNet300.build(10, 1).unwrap();
+        let weights = weights_of(&network);
+        let plan = plan("net", &weights, Granularity::Element, Target::Ratio(4.0), &Qualities::new()).unwrap();
+        let (cut, device) = (masked(&network, &plan.masks()), Device::flex());
+        let teacher = Teacher::new(&network).unwrap();
+        let apart = |network: &Network| {
+            let pictures = Tensor::<1>::from_data(shown.as_slice(), &device).reshape([40, 1, 28, 28]);
+            let logits = Teacher::new(network).unwrap();
+            let logits = logits.model.logits(pictures.clone(), &logits.passing);
+            teacher.divergence(pictures, logits).into_scalar::<f32>()
+        };
+        let recipe = Recipe { epochs: 20, batch: 10, rate: 0.01, l2: 0.0, ..Recipe::dense(None, 1) };
+        let learned = imitate(&cut, &network, &plan.masks(), &lessons, &recipe, None, &mut ()).unwrap().network;
+        assert!(apart(&network).abs() < 1e-5 && apart(&cut) > 1e-3, "{} {}", apart(&network), apart(&cut));
+        assert!(apart(&learned) < 0.2 * apart(&cut), "{} of {}", apart(&learned), apart(&cut));
+    }
+
+    #[test]
     fn zeros_stay_under_every_optimiser() {
         let classes: Vec<String> = (0..10).map(|class| class.to_string()).collect();
         let pixels = (0..40 * 784u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
@@ -382,7 +482,7 @@ mod tests {
         let device = Device::flex();
         for optimizer in [Choice::sgd(1e-2), Choice::adam(1e-2), Choice::adamw(1e-2)] {
             let model = Trainable::new(&masked(&network, &masks), &device).unwrap();
-            let task = Answers { passing: model.passing(&masks, &[], &device), l1: 1e-4 };
+            let task = Answers { passing: model.passing(&masks, &[], &device), l1: 1e-4, teacher: None };
             let source = lessons.pictures(&lessons.train, Settings::training(10, 1), Augment::default()).unwrap();
             let data = fit::Data { train: Arc::new(source), validation: None, threads: 0 };
             let fit = Fit { epochs: 3, rate: 1e-2, optimizer, ..Fit::default() };

@@ -131,17 +131,22 @@ pub fn folder(
     recipe: &Recipe,
 ) -> Result<Option<Folder>, Error> {
     let Some(keep) = keep else { return Ok(None) };
-    let mut weights = crc32fast::Hasher::new();
-    for weight in weights_of(network) {
-        weight.values.iter().for_each(|w| weights.update(&w.to_le_bytes()));
-    }
     let about = json!({
         "network": network.name,
-        "weights": weights.finalize(),
+        "weights": digest(network),
         "pictures": lessons.digest(),
         "recipe": recipe,
     });
     Ok(Some(Folder::resume(keep.join(name), Every::default(), about)?))
+}
+
+/// A number that tells other weights apart from these.
+pub fn digest(network: &Network) -> u32 {
+    let mut digest = crc32fast::Hasher::new();
+    for weight in weights_of(network) {
+        weight.values.iter().for_each(|w| digest.update(&w.to_le_bytes()));
+    }
+    digest.finalize()
 }
 
 /// Prunes `network`, whose weights are trained. With `lessons` every round is judged, and retrained as `pruning` says.

@@ -142,9 +142,9 @@ pub(super) enum Layout {
     /// CSR.
     Gathered,
     /// Eight rows in lockstep with windows of 8 inputs, in so many steps.
-    Narrow(usize),
-    /// With windows of 16.
-    Wide(usize),
+    Lockstep(usize),
+    /// With windows of 16, without gaps.
+    Compact(usize),
     /// So many blocks of 8x1.
     Tall(usize),
     /// So many blocks of 1x8.
@@ -168,8 +168,11 @@ impl Layout {
         let cost = |bytes, step, row| LayoutCost { bytes, step, row };
         match self {
             Self::Gathered => (nonzeros, cost(6.0, 0.5e-9, 6e-9)),
-            Self::Narrow(steps) => (steps, cost(38.0, 0.8e-9, 1.5e-9)),
-            Self::Wide(steps) => (steps, cost(38.0, 1.2e-9, 1.5e-9)),
+            Self::Lockstep(steps) => (steps, cost(38.0, 0.8e-9, 1.5e-9)),
+            Self::Compact(steps) => {
+                let values = 4.0 * nonzeros as f64 / (steps as f64).max(1.0);
+                (steps, cost(7.0 + values, 1.4e-9, 1.5e-9))
+            }
             Self::Tall(blocks) => (blocks, cost(36.0, 0.6e-9, 1e-9)),
             Self::Flat(blocks) => (blocks, cost(36.0, 0.6e-9, 7e-9)),
             Self::Half(windows) => (windows, cost(68.0, 1.0e-9, 1.5e-9)),
@@ -214,7 +217,7 @@ fn expected((outputs, inputs): (usize, usize), nonzeros: usize, pattern: Pattern
     let (low, high) = (LANES_USED[above - 1], LANES_USED[above]);
     let share = ((density - low.0) / (high.0 - low.0)).min(1.0);
     let steps = |low: f64, high: f64| (nonzeros as f64 / (low + share * (high - low))).ceil() as usize;
-    let scattered = [Layout::Gathered, Layout::Narrow(steps(low.1, high.1)), Layout::Wide(steps(low.2, high.2))];
+    let scattered = [Layout::Gathered, Layout::Lockstep(steps(low.1, high.1)), Layout::Compact(steps(low.2, high.2))];
     let pattern = match pattern {
         Pattern::Scattered => None,
         Pattern::Tall => Some(Layout::Tall(nonzeros.div_ceil(LANES))),

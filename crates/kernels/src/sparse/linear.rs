@@ -9,7 +9,8 @@
 //!
 //! | non-zeros | layout |
 //! | --- | --- |
-//! | scattered | `lockstep.rs`: eight rows, a sliding window of 8 or 16 inputs in registers |
+//! | scattered | `lockstep.rs`: eight rows, a sliding window of 8 inputs in a register |
+//! | scattered and many | `compact.rs`: the same with 16 inputs, without gaps |
 //! | scattered and few | `gathered.rs`: row by row (CSR) |
 //! | in blocks of 8 | `blocks.rs`: 8 outputs of an input, or 8 inputs of an output (BCSR) |
 //! | two of four | `half.rs` |
@@ -23,6 +24,7 @@ use rayon::prelude::*;
 
 use super::batch::Batch;
 use super::blocks::{Blocks, Shape};
+use super::compact::{self, Compact};
 use super::cost::{self, Choice, Layout as Form};
 use super::ending::Ending;
 use super::gathered::Gathered;
@@ -54,6 +56,7 @@ pub struct SparseLinear {
 #[derive(Debug, Clone)]
 enum Layout {
     Lockstep(Lockstep),
+    Compact(Compact),
     Gathered(Gathered),
     Blocks(Blocks),
     Half(Half),
@@ -73,8 +76,8 @@ impl SparseLinear {
         let mut forms = vec![Form::Gathered, Form::Tall(Blocks::count(&rows, Shape::Tall))];
         forms.push(Form::Flat(Blocks::count(&rows, Shape::Flat)));
         if lockstep::fits(inputs) {
-            forms.push(Form::Narrow(Lockstep::steps(&rows, 8)));
-            forms.push(Form::Wide(Lockstep::steps(&rows, 16)));
+            forms.push(Form::Lockstep(lockstep::steps(&rows, lockstep::WINDOW)));
+            forms.push(Form::Compact(lockstep::steps(&rows, compact::WINDOW)));
         }
         if Half::fits(&rows) {
             forms.push(Form::Half(Half::count(&rows)));
@@ -91,8 +94,8 @@ impl SparseLinear {
             Form::Tall(_) => Layout::Blocks(Blocks::pack(rows, Shape::Tall)),
             Form::Flat(_) => Layout::Blocks(Blocks::pack(rows, Shape::Flat)),
             Form::Half(_) => Layout::Half(Half::pack(rows)),
-            Form::Narrow(_) => Layout::Lockstep(Lockstep::pack(rows, 8)),
-            Form::Wide(_) => Layout::Lockstep(Lockstep::pack(rows, 16)),
+            Form::Lockstep(_) => Layout::Lockstep(Lockstep::pack(rows)),
+            Form::Compact(_) => Layout::Compact(Compact::pack(rows)),
         };
         let (outputs, inputs, nonzeros) = (rows.outputs(), rows.inputs, rows.count());
         let seconds = cost::single_row((outputs, inputs), nonzeros, form);
@@ -123,6 +126,7 @@ impl SparseLinear {
     pub fn bytes(&self) -> usize {
         match &self.layout {
             Layout::Lockstep(layout) => layout.bytes(),
+            Layout::Compact(layout) => layout.bytes(),
             Layout::Gathered(layout) => layout.bytes(),
             Layout::Blocks(layout) => layout.bytes(),
             Layout::Half(layout) => layout.bytes(),
@@ -147,7 +151,8 @@ impl SparseLinear {
     /// The name of the layout for one row of x.
     pub fn layout(&self) -> &'static str {
         match &self.layout {
-            Layout::Lockstep(layout) => layout.name(),
+            Layout::Lockstep(_) => "lockstep",
+            Layout::Compact(_) => "compact",
             Layout::Gathered(_) => "rows",
             Layout::Blocks(layout) => layout.name(),
             Layout::Half(_) => "2:4",
@@ -158,6 +163,7 @@ impl SparseLinear {
     pub fn each(&self, f: impl FnMut(usize, usize, f32)) {
         match &self.layout {
             Layout::Lockstep(layout) => layout.each(f),
+            Layout::Compact(layout) => layout.each(f),
             Layout::Gathered(layout) => layout.each(f),
             Layout::Blocks(layout) => layout.each(f),
             Layout::Half(layout) => layout.each(f),
@@ -187,6 +193,7 @@ impl SparseLinear {
     fn row(&self, x: &[f32], bias: Option<&[f32]>, ending: Ending, y: &mut [f32]) {
         let (reads, zeros) = match &self.layout {
             Layout::Lockstep(layout) => (layout.reads(), true),
+            Layout::Compact(layout) => (layout.reads(), true),
             Layout::Gathered(_) => (self.inputs, false),
             Layout::Blocks(layout) => (layout.reads(), layout.zeros),
             Layout::Half(layout) => (layout.reads(), layout.zeros),
@@ -210,6 +217,7 @@ impl SparseLinear {
         let part = |(part, y): (usize, &mut [f32])| {
             match &self.layout {
                 Layout::Lockstep(layout) => layout.run(part, x, y),
+                Layout::Compact(layout) => layout.run(part, x, y),
                 Layout::Gathered(layout) => layout.run(part, x, y),
                 Layout::Blocks(layout) => layout.run(part, x, y),
                 Layout::Half(layout) => layout.run(part, x, y),
@@ -322,7 +330,7 @@ mod tests {
     /// All layouts that hold these weights.
     fn layouts(w: &[f32], outputs: usize, inputs: usize) -> Vec<SparseLinear> {
         let rows = NonZeros::of(w, outputs, inputs);
-        let mut forms = vec![Form::Gathered, Form::Tall(1), Form::Flat(1), Form::Narrow(1), Form::Wide(1)];
+        let mut forms = vec![Form::Gathered, Form::Tall(1), Form::Flat(1), Form::Lockstep(1), Form::Compact(1)];
         forms.extend(Half::fits(&rows).then_some(Form::Half(1)));
         forms.into_iter().map(|form| SparseLinear::packed(&rows, form)).collect()
     }

@@ -1,28 +1,27 @@
 //! Scattered non-zeros, batch 1: eight rows walk through the inputs in lockstep, a register of inputs at a time.
 //!
 //! A gather of eight floats takes a Zen 3 about as long as eight loads; a permutation of a register takes one cycle. So each
-//! step places a window of 8 (or 16: two registers and a blend) neighbouring inputs where the row that lags most goes on;
-//! every row whose next non-zero lies in the window takes it, the others multiply by 0. The window slides to any place, so
-//! that at density 0.1 four (five) of the eight lanes are used, where aligned windows would use three. Rows are sorted by
-//! length among their neighbours (SELL-C-σ: Kreutzer et al., SIAM J. Sci. Comput. 2014), so that they end together.
+//! step places a window of 8 neighbouring inputs where the row that lags most goes on; every row whose next non-zero lies in
+//! the window takes it, the others multiply by 0. The window slides to any place, so that at density 0.1 four of the eight
+//! lanes are used, where aligned windows would use three. Rows are sorted by length among their neighbours (SELL-C-σ:
+//! Kreutzer et al., SIAM J. Sci. Comput. 2014), so that they end together.
 //!
-//! Cost of a step: a load of 32 bytes of values, 4 of lanes' places and 2 of the window's; one permutation (two and a blend)
-//! and one fused multiply-add.
+//! Cost of a step: a load of 32 bytes of values, 4 of lanes' places and 2 of the window's; one permutation and one fused
+//! multiply-add. Matrices that do not fit the caches are better off in `compact.rs`.
 
 use super::linear::PART;
 use super::nonzeros::NonZeros;
 
 /// Rows that walk together.
 pub(super) const ROWS: usize = 8;
-/// How far ahead, in bytes of values, a wide walk asks for memory: over the end of a page, where the machine's own
-/// prefetching stops. Measured from memory at 4096²: 0.95 ms without, 0.74 ms with.
-const AHEAD: usize = 4096;
+/// Inputs of a window.
+pub(super) const WINDOW: usize = 8;
+/// Bits of a place in it.
+const BITS: usize = 3;
 
 /// Non-zeros as steps of eight rows.
 #[derive(Debug, Clone)]
 pub(super) struct Lockstep {
-    /// Inputs of a window: 8 or 16.
-    window: usize,
     inputs: usize,
     /// Per group of rows, the end of its steps.
     ends: Vec<u32>,
@@ -30,7 +29,7 @@ pub(super) struct Lockstep {
     order: Vec<[u8; ROWS]>,
     /// Per step, the first input of the window.
     starts: Vec<u16>,
-    /// Per step, the place in the window of each lane: 3 (4) bits each, from the lowest on.
+    /// Per step, the place in the window of each lane: 3 bits each, from the lowest on.
     codes: Vec<u32>,
     /// Per step and lane.
     values: Vec<[f32; ROWS]>,
@@ -42,14 +41,14 @@ pub(super) fn fits(inputs: usize) -> bool {
 }
 
 /// Rows of a part, longest first.
-fn sorted(rows: &NonZeros, first: usize) -> Vec<usize> {
+pub(super) fn sorted(rows: &NonZeros, first: usize) -> Vec<usize> {
     let mut order: Vec<_> = (first..rows.outputs().min(first + PART)).collect();
     order.sort_by_key(|&row| std::cmp::Reverse(rows.row(row).0.len()));
     order
 }
 
 /// Gives each step of a group: the first input of the window, and which lanes take a non-zero.
-fn walk(rows: &NonZeros, group: &[usize], window: usize, mut step: impl FnMut(usize, [bool; ROWS])) {
+pub(super) fn walk(rows: &NonZeros, group: &[usize], window: usize, mut step: impl FnMut(usize, [bool; ROWS])) {
     let last = rows.inputs.saturating_sub(window) as u32;
     let lanes: Vec<&[u32]> = group.iter().map(|&row| rows.row(row).0).collect();
     let mut at = [0; ROWS];
@@ -66,19 +65,18 @@ fn walk(rows: &NonZeros, group: &[usize], window: usize, mut step: impl FnMut(us
     }
 }
 
-impl Lockstep {
-    /// How many steps it would take.
-    pub fn steps(rows: &NonZeros, window: usize) -> usize {
-        let mut steps = 0;
-        for part in (0..rows.outputs()).step_by(PART) {
-            sorted(rows, part).chunks(ROWS).for_each(|group| walk(rows, group, window, |_, _| steps += 1));
-        }
-        steps
+/// How many steps windows of this many inputs would take.
+pub(super) fn steps(rows: &NonZeros, window: usize) -> usize {
+    let mut steps = 0;
+    for part in (0..rows.outputs()).step_by(PART) {
+        sorted(rows, part).chunks(ROWS).for_each(|group| walk(rows, group, window, |_, _| steps += 1));
     }
+    steps
+}
 
-    pub fn pack(rows: &NonZeros, window: usize) -> Self {
+impl Lockstep {
+    pub fn pack(rows: &NonZeros) -> Self {
         let mut this = Self {
-            window,
             inputs: rows.inputs,
             ends: Vec::new(),
             order: Vec::new(),
@@ -95,13 +93,12 @@ impl Lockstep {
     }
 
     fn add(&mut self, rows: &NonZeros, part: usize, group: &[usize]) {
-        let bits = self.window.trailing_zeros() as usize;
         let mut at = [0; ROWS];
-        walk(rows, group, self.window, |start, takes| {
+        walk(rows, group, WINDOW, |start, takes| {
             let (mut code, mut values) = (0, [0.0; ROWS]);
             for (lane, &row) in group.iter().enumerate().filter(|(lane, _)| takes[*lane]) {
                 let (columns, row) = rows.row(row);
-                code |= (columns[at[lane]] - start as u32) << (bits * lane);
+                code |= (columns[at[lane]] - start as u32) << (BITS * lane);
                 values[lane] = row[at[lane]];
                 at[lane] += 1;
             }
@@ -119,11 +116,7 @@ impl Lockstep {
 
     /// How many inputs are read.
     pub fn reads(&self) -> usize {
-        self.inputs.max(self.window)
-    }
-
-    pub fn name(&self) -> &'static str {
-        if self.window == 8 { "lockstep 8" } else { "lockstep 16" }
+        self.inputs.max(WINDOW)
     }
 
     pub fn bytes(&self) -> usize {
@@ -136,13 +129,12 @@ impl Lockstep {
 
     /// Gives every row, column and value.
     pub fn each(&self, mut f: impl FnMut(usize, usize, f32)) {
-        let bits = self.window.trailing_zeros() as usize;
         for (group, order) in self.order.iter().enumerate() {
             let part = group / (PART / ROWS) * PART;
             for step in self.steps_of(group) {
                 let values = self.values[step].iter().enumerate();
                 for (lane, &value) in values.filter(|(_, value)| **value != 0.0) {
-                    let place = self.codes[step] as usize >> (bits * lane) & (self.window - 1);
+                    let place = self.codes[step] as usize >> (BITS * lane) & (WINDOW - 1);
                     f(part + usize::from(order[lane]), usize::from(self.starts[step]) + place, value);
                 }
             }
@@ -172,24 +164,18 @@ impl Lockstep {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             // SAFETY: the machine has AVX2 and FMA; x is as long as the windows read, as `run` asserts.
-            return unsafe {
-                match self.window {
-                    8 => self.sums_avx2::<false>(steps, x),
-                    _ => self.sums_avx2::<true>(steps, x),
-                }
-            };
+            return unsafe { self.sums_avx2(steps, x) };
         }
         self.sums_plain(steps, x)
     }
 
     /// Without vectors.
     fn sums_plain(&self, steps: std::ops::Range<usize>, x: &[f32]) -> [f32; ROWS] {
-        let bits = self.window.trailing_zeros() as usize;
         let mut sums = [0.0; ROWS];
         for step in steps {
-            let x = &x[usize::from(self.starts[step])..][..self.window];
+            let x = &x[usize::from(self.starts[step])..][..WINDOW];
             for (lane, (sum, value)) in sums.iter_mut().zip(&self.values[step]).enumerate() {
-                *sum += value * x[self.codes[step] as usize >> (bits * lane) & (self.window - 1)];
+                *sum += value * x[self.codes[step] as usize >> (BITS * lane) & (WINDOW - 1)];
             }
         }
         sums
@@ -199,28 +185,16 @@ impl Lockstep {
     /// x has [`reads`](Self::reads) numbers.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn sums_avx2<const WIDE: bool>(&self, steps: std::ops::Range<usize>, x: &[f32]) -> [f32; ROWS] {
+    unsafe fn sums_avx2(&self, steps: std::ops::Range<usize>, x: &[f32]) -> [f32; ROWS] {
         use std::arch::x86_64::*;
         /// Sums side by side, so that no step waits for the one before.
         const SIDE: usize = 4;
-        let shifts = if WIDE {
-            _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28)
-        } else {
-            _mm256_setr_epi32(0, 3, 6, 9, 12, 15, 18, 21)
-        };
+        let shifts = _mm256_setr_epi32(0, 3, 6, 9, 12, 15, 18, 21);
         let pick = |start: u16, code: u32| {
             let place = _mm256_srlv_epi32(_mm256_set1_epi32(code as i32), shifts);
             // SAFETY: packing placed each window within the inputs, or at 0 where there are fewer than a window; x is at
             // least as long as both.
-            unsafe {
-                let x = x.as_ptr().add(usize::from(start));
-                let near = _mm256_permutevar8x32_ps(_mm256_loadu_ps(x), place);
-                if !WIDE {
-                    return near;
-                }
-                let far = _mm256_permutevar8x32_ps(_mm256_loadu_ps(x.add(8)), place);
-                _mm256_blendv_ps(near, far, _mm256_castsi256_ps(_mm256_slli_epi32::<28>(place)))
-            }
+            unsafe { _mm256_permutevar8x32_ps(_mm256_loadu_ps(x.as_ptr().add(usize::from(start))), place) }
         };
         let load = |values: &[f32; ROWS]| {
             // SAFETY: eight numbers are read where eight are.
@@ -231,11 +205,6 @@ impl Lockstep {
         let (values, values_rest) = self.values[steps].as_chunks::<SIDE>();
         let mut sums = [_mm256_setzero_ps(); SIDE];
         for ((starts, codes), values) in starts.iter().zip(codes).zip(values) {
-            if WIDE {
-                let ahead = values.as_ptr().cast::<i8>().wrapping_add(AHEAD);
-                _mm_prefetch::<_MM_HINT_T0>(ahead);
-                _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(64));
-            }
             for i in 0..SIDE {
                 sums[i] = _mm256_fmadd_ps(pick(starts[i], codes[i]), load(&values[i]), sums[i]);
             }
@@ -260,13 +229,11 @@ mod tests {
         let (outputs, inputs) = (130, 100);
         let w: Vec<f32> = (0..outputs * inputs).map(|i| if i * i % 7 < 2 { (i as f32).sin() } else { 0.0 }).collect();
         let x: Vec<f32> = (0..inputs).map(|i| (i as f32).cos()).collect();
-        for window in [8, 16] {
-            let packed = Lockstep::pack(&NonZeros::of(&w, outputs, inputs), window);
-            for group in 0..packed.ends.len() {
-                let steps = packed.steps_of(group);
-                let (a, b) = (packed.sums(steps.clone(), &x), packed.sums_plain(steps, &x));
-                assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4));
-            }
+        let packed = Lockstep::pack(&NonZeros::of(&w, outputs, inputs));
+        for group in 0..packed.ends.len() {
+            let steps = packed.steps_of(group);
+            let (a, b) = (packed.sums(steps.clone(), &x), packed.sums_plain(steps, &x));
+            assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4));
         }
     }
 }

@@ -28,6 +28,7 @@
 //! | [`dense`] | the dense forms |
 //! | [`cost`] | predicted seconds of both, and the density where they meet |
 //! | `lockstep` | scattered non-zeros: eight rows share a sliding window of inputs |
+//! | `compact` | the same without gaps, where bytes count
 //! | `gathered` | few scattered non-zeros: rows |
 //! | `blocks` | blocks of 8x1 and 1x8 |
 //! | `half` | two of four |
@@ -41,6 +42,7 @@
 mod band;
 mod batch;
 mod blocks;
+mod compact;
 pub mod convolution;
 pub mod cost;
 pub mod dense;

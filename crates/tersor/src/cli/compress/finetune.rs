@@ -6,12 +6,13 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::collections::HashMap;
 use tersor::compress::evaluate::evaluate;
-use tersor::compress::learn::{Layers, Recipe, learn};
+use tersor::compress::learn::{Layers, Recipe, imitate, learn};
 use tersor::compress::mask::Mask;
 use tersor::compress::model::Form;
 use tersor::compress::prune::{self, Watch};
 use tersor::compress::weights::weights_of;
 use tersor::network::float::Kernel;
+use tersor::train::augment::Augment;
 
 use super::prune::Bars;
 use super::{lessons, source};
@@ -43,6 +44,16 @@ pub struct Finetune {
     /// Share of hidden inputs of linear layers that the dense network dropped; here it shrinks with the connections
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     dropout: f64,
+    /// Imitate this network's answers (.safetensors, .onnx, efficientnet-lite0) instead of learning the labels: for few
+    /// pictures, or pictures of other classes
+    #[arg(long, value_name = "MODEL")]
+    teacher: Option<PathBuf>,
+    /// Mirror every second picture
+    #[arg(long)]
+    flip: bool,
+    /// Move each picture by up to this many pixels
+    #[arg(long, value_name = "PIXELS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
+    shift: u16,
     /// Which layers learn
     #[arg(long, value_enum, default_value = "all")]
     learn: Learn,
@@ -107,16 +118,23 @@ impl Finetune {
                 Learn::Linear => Layers::Linear,
             },
             frozen_norms: self.freeze_norms,
+            augment: Augment { flip: self.flip, padding: self.shift.into(), ..Augment::default() },
             ..Recipe::dense(None, self.seed)
         };
         let judge = |network| {
             evaluate(network, Kernel::Auto, lessons.test(), lessons.normalisation()).map(|judged| judged.error())
         };
         let error_before = judge(network)?;
-        let keep = prune::folder(self.checkpoint.as_deref(), "finetune", network, &lessons, &recipe)?;
+        let teacher = self.teacher.as_deref().map(source::trained).transpose()?;
+        let teacher = teacher.as_ref().map(|model| model.network("imitating")).transpose()?;
+        let name = teacher.map_or("finetune".into(), |teacher| format!("imitate-{:08x}", prune::digest(teacher)));
+        let keep = prune::folder(self.checkpoint.as_deref(), &name, network, &lessons, &recipe)?;
         let mut watch = Bars { output: &self.output };
         let mut observer = watch.learning("retraining", self.epochs);
-        let learned = learn(network, &masks, &lessons, &recipe, keep.as_ref(), &mut *observer)?;
+        let learned = match teacher {
+            Some(teacher) => imitate(network, teacher, &masks, &lessons, &recipe, keep.as_ref(), &mut *observer)?,
+            None => learn(network, &masks, &lessons, &recipe, keep.as_ref(), &mut *observer)?,
+        };
         drop(observer);
         let error = judge(&learned.network)?;
         let file_bytes = model.with_network(learned.network).write(&self.out, Form::of(&self.out))?;
