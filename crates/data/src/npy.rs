@@ -362,8 +362,7 @@ fn header_of(element_type: ElementType, shape: &[usize]) -> Vec<u8> {
         [one] => format!("({one},)"),
         many => format!("({})", many.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
     };
-    let mut text =
-        format!("{{'descr': '{}', 'fortran_order': False, 'shape': {shape}, }}", dtype_of(element_type));
+    let mut text = format!("{{'descr': '{}', 'fortran_order': False, 'shape': {shape}, }}", dtype_of(element_type));
     // Version 1 counts the header in 16 bits; only absurd ranks need version 2.
     let (version, prefix) = if text.len() < 65_000 { (1, 10) } else { (2, 12) };
     let padding = 64 - (prefix + text.len() + 1) % 64;
@@ -448,8 +447,10 @@ mod tests {
         let array = Array::new([2, 3], vec![1i16, 2, 3, 4, 5, 6].into()).unwrap();
         write(&whole, &array).unwrap();
         let bytes = array.elements().to_le_bytes();
-        write_streamed(&streamed, ElementType::I16, &[2, 3], |w| bytes.chunks(5).try_for_each(|part| w.write_all(part)))
-            .unwrap();
+        write_streamed(&streamed, ElementType::I16, &[2, 3], |w| {
+            bytes.chunks(5).try_for_each(|part| w.write_all(part))
+        })
+        .unwrap();
         assert_eq!(std::fs::read(&streamed).unwrap(), std::fs::read(&whole).unwrap());
         for count in [11, 13] {
             let wrong = write_streamed(&streamed, ElementType::I16, &[2, 3], |w| w.write_all(&[0; 13][..count]));

@@ -32,6 +32,10 @@ pub enum Error {
     #[error("{what} is {value} in head {head}, token {token}, dimension {dimension}; weights of it mean nothing")]
     NotFinite { what: &'static str, head: usize, token: usize, dimension: usize, value: f32 },
 
+    /// Finite queries and keys whose product is not.
+    #[error("query {query} times key {key} is {value} in head {head}; weights of it mean nothing, smaller values do")]
+    Overflow { head: usize, query: usize, key: usize, value: f32 },
+
     /// Two plans that speak of different tokens or blocks.
     #[error("the plans differ in {what}: {here} and {there}")]
     Unlike { what: &'static str, here: usize, there: usize },

@@ -282,11 +282,8 @@ fn is_active(queries: &Range<usize>, keys: &Range<usize>, window: usize) -> bool
     let overlap = |start: i64, end: i64| (end.min(keys.end as i64) - start.max(keys.start as i64)).max(0);
     let (start, end, window, much) = (queries.start as i64, queries.end as i64, window as i64, much as i64);
     let read = overlap(start - window, end + window);
-    let much_read = if 2 * window + 1 >= much {
-        overlap(start - window + much - 1, end + window - much + 1)
-    } else {
-        0
-    };
+    let much_read =
+        if 2 * window + 1 >= much { overlap(start - window + much - 1, end + window - much + 1) } else { 0 };
     5 * much_read > 3 * read
 }
 
