@@ -18,7 +18,7 @@ fn main() {
         .test("what_does_not_fit_is_refused", refusals)
         .test("products_that_overflow_are_told", overflow)
         .needs(&[CAPTURED])
-        .test("a_real_head_decays_and_a_radial_mask_keeps_its_weight", real)
+        .test("a_radial_mask_keeps_more_of_a_real_head_than_chance", real)
         .run()
 }
 
@@ -213,7 +213,8 @@ fn real() -> Result {
         "alpha {alpha:.3} ({alpha_r2:.3}), beta {beta:.3} ({beta_r2:.3}), recall {recall:.4} at {:.4}",
         mask.density()
     );
-    assert!(alpha > 0.0 && beta > 0.0);
+    // This head looks at places, in whatever frame: it decays in space alone.
+    assert!(alpha.abs() < 0.01 && beta > 0.1);
     assert!(recall > mask.token_density(), "the mask keeps no more than chance: {recall}");
     Ok(())
 }

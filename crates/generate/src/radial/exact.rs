@@ -16,7 +16,7 @@ use tersor_data::{ElementType, npy};
 
 use super::Family;
 use crate::Error;
-use crate::mask::Reads;
+use crate::mask::{BlockMask, Reads};
 
 /// The most tokens: a grid of them is 1 GiB of booleans.
 pub const MOST_TOKENS: usize = 1 << 15;
@@ -72,6 +72,18 @@ impl ExactMask {
     /// The share of pairs that are read.
     pub fn density(&self) -> f64 {
         self.pairs() as f64 / (self.video_tokens() as f64).powi(2)
+    }
+
+    /// The same as a plan whose blocks are single tokens, to compare or to draw.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] above [`MOST_BLOCKS`](crate::mask::MOST_BLOCKS) or [`MOST_ACTIVE`](crate::mask::MOST_ACTIVE).
+    pub fn as_blocks(&self) -> Result<BlockMask, Error> {
+        let mut runs = Vec::new();
+        BlockMask::of_rows([1, 1], self.tokens(), |query, row| {
+            self.runs(query, &mut runs);
+            runs.iter().for_each(|run| row.set(run.clone()));
+        })
     }
 
     /// Writes the grid of tokens to an `.npy` file: booleans `[n, n]`, row after row, never all in memory.
