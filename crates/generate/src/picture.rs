@@ -111,7 +111,7 @@ fn curve(area: &Area, curve: &Curve, across: &str, rate: &str) -> Drawn {
         .x_label_area_size(40)
         .y_label_area_size(56)
         .build_cartesian_2d(first.0..last.0.max(first.0 + 1.0), low - 0.1..high + 0.1)?;
-    let power = |y: &f64| format!("{:.0e}", 10f64.powf(*y));
+    let power = |y: &f64| format!("{:.1e}", 10f64.powf(*y));
     let mesh = &mut chart.configure_mesh();
     mesh.light_line_style(WHITE).x_desc(across).y_desc("mean weight").y_label_formatter(&power).draw()?;
     chart.draw_series(LineSeries::new(logs.iter().copied(), READ.stroke_width(2)).point_size(3))?;

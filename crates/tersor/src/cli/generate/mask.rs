@@ -66,12 +66,6 @@ impl Mask {
         let start = Instant::now();
         let plan = radial.plan(frames, tokens_per_frame)?;
         let planned = start.elapsed().as_secs_f64();
-        match (&plan, &out) {
-            (Plan::Exact(mask), Some(file)) => mask.write_npy(file)?,
-            (Plan::Blocks(_, mask), Some(file)) if ends_in(file, "npy") => mask.write_npy(file)?,
-            (Plan::Blocks(_, mask), Some(file)) => mask.write_json(file)?,
-            (_, None) => {}
-        }
         let report = Report {
             frames,
             tokens_per_frame,
@@ -84,9 +78,16 @@ impl Mask {
             out: out.as_ref(),
             svg: svg.as_ref(),
         };
+        // First what may find the mask too large.
         if let Some(file) = &svg {
             let share = 100.0 * report.plan.density;
             draw(file, &plan, &format!("{frames} frames of {tokens_per_frame} tokens: {share:.2} % is read"))?;
+        }
+        match (&plan, &out) {
+            (Plan::Exact(mask), Some(file)) => mask.write_npy(file)?,
+            (Plan::Blocks(_, mask), Some(file)) if ends_in(file, "npy") => mask.write_npy(file)?,
+            (Plan::Blocks(_, mask), Some(file)) => mask.write_json(file)?,
+            (_, None) => {}
         }
         output.show(&report, || {
             let mut text = String::new();
