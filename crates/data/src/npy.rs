@@ -70,6 +70,48 @@ pub fn write(path: impl AsRef<Path>, array: &Array) -> Result<(), Error> {
     atomic::write(path, |w| write_to(w, array))
 }
 
+/// Writes an array that need not be in memory: `content` writes its elements, row-major, each little endian.
+///
+/// # Errors
+/// [`Error::Write`] naming the file, also if `content` writes more or fewer bytes than `shape` takes.
+pub fn write_streamed(
+    path: impl AsRef<Path>,
+    element_type: ElementType,
+    shape: &[usize],
+    content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Error> {
+    let length = shape.iter().try_fold(element_type.bytes() as u64, |n, &d| n.checked_mul(d as u64));
+    atomic::write(path, |w| {
+        let length = length.ok_or_else(|| io::Error::other("the shape is larger than a file can be"))?;
+        w.write_all(&header_of(element_type, shape))?;
+        let mut counted = Counted { to: w, left: length };
+        content(&mut counted)?;
+        let left = counted.left;
+        if left > 0 { Err(io::Error::other(format!("{left} of {length} bytes are missing"))) } else { Ok(()) }
+    })
+}
+
+/// Writes no more bytes than are left.
+struct Counted<'a> {
+    to: &'a mut dyn Write,
+    left: u64,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() as u64 > self.left {
+            return Err(io::Error::other("more bytes than the shape takes"));
+        }
+        let written = self.to.write(bytes)?;
+        self.left -= written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
 /// Writes `array` to `w` as an `.npy` file.
 ///
 /// # Errors
@@ -312,12 +354,15 @@ fn row_major(column_major: &[u8], size: usize, shape: &[usize]) -> Vec<u8> {
 
 /// Everything before the elements, padded so that they begin at a multiple of 64 bytes.
 pub(crate) fn header_bytes(array: &Array) -> Vec<u8> {
-    let shape = match array.shape() {
+    header_of(array.element_type(), array.shape())
+}
+
+fn header_of(element_type: ElementType, shape: &[usize]) -> Vec<u8> {
+    let shape = match shape {
         [one] => format!("({one},)"),
         many => format!("({})", many.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
     };
-    let mut text =
-        format!("{{'descr': '{}', 'fortran_order': False, 'shape': {shape}, }}", dtype_of(array.element_type()));
+    let mut text = format!("{{'descr': '{}', 'fortran_order': False, 'shape': {shape}, }}", dtype_of(element_type));
     // Version 1 counts the header in 16 bits; only absurd ranks need version 2.
     let (version, prefix) = if text.len() < 65_000 { (1, 10) } else { (2, 12) };
     let padding = 64 - (prefix + text.len() + 1) % 64;
@@ -393,6 +438,26 @@ mod tests {
 
     fn header(dtype: &str, shape: &str) -> String {
         format!("{{'descr': {dtype}, 'fortran_order': False, 'shape': {shape}, }}\n")
+    }
+
+    #[test]
+    fn a_streamed_array_is_the_same_file_and_whole_or_absent() {
+        let folder = tempfile::tempdir().unwrap();
+        let (streamed, whole) = (folder.path().join("s.npy"), folder.path().join("w.npy"));
+        let array = Array::new([2, 3], vec![1i16, 2, 3, 4, 5, 6].into()).unwrap();
+        write(&whole, &array).unwrap();
+        let bytes = array.elements().to_le_bytes();
+        write_streamed(&streamed, ElementType::I16, &[2, 3], |w| {
+            bytes.chunks(5).try_for_each(|part| w.write_all(part))
+        })
+        .unwrap();
+        assert_eq!(std::fs::read(&streamed).unwrap(), std::fs::read(&whole).unwrap());
+        for count in [11, 13] {
+            let wrong = write_streamed(&streamed, ElementType::I16, &[2, 3], |w| w.write_all(&[0; 13][..count]));
+            assert!(wrong.unwrap_err().to_string().contains("s.npy"), "{count}");
+        }
+        assert!(write_streamed(&streamed, ElementType::I16, &[usize::MAX, 2], |_| Ok(())).is_err());
+        assert_eq!(std::fs::read(&streamed).unwrap(), std::fs::read(&whole).unwrap());
     }
 
     proptest! {

@@ -114,16 +114,24 @@ pub const MOST_BYTES: usize = 256 << 20;
 
 /// What `work` gives, which must keep to [`MOST_TIME`] and [`MOST_BYTES`], as [`Counting`] counts them; `what` names it.
 pub fn within_limits<T>(what: impl Fn() -> String, work: impl FnOnce() -> T) -> T {
-    // One at a time: the peak is the whole process's.
-    static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let (start, before) = (Instant::now(), HELD.load(Ordering::Relaxed));
-    PEAK.store(before, Ordering::Relaxed);
-    let result = work();
-    let (took, used) = (start.elapsed(), PEAK.load(Ordering::Relaxed).saturating_sub(before));
+    let ((result, took), used) = peak_bytes(|| {
+        let start = Instant::now();
+        (work(), start.elapsed())
+    });
     assert!(took < MOST_TIME, "{} took {took:?}", what());
     assert!(used < MOST_BYTES, "{} took {used} bytes", what());
     result
+}
+
+/// What `work` gives, and the most bytes that it held at once, as [`Counting`] counts them.
+pub fn peak_bytes<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    // One at a time: the peak is the whole process's.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = HELD.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let result = work();
+    (result, PEAK.load(Ordering::Relaxed).saturating_sub(before))
 }
 
 // SAFETY: every call is handed to the system's allocator unchanged.

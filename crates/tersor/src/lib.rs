@@ -30,6 +30,7 @@
 //! | [`kernels`] | the arithmetic, over plain slices | always |
 //! | [`network`] | a network as a value: graph, shapes, cost, TFLite in and out, reference execution | always |
 //! | `compress` | room: networks with fewer weights, that run faster for it | `compress` |
+//! | `generate` | room: pictures and videos whose attention reads few pairs | `generate` |
 //! | `graph` | room: graphs with fewer arcs and fewer bits | `graph` |
 //! | `tiny` | room: networks in a microcontroller's memory | `tiny` |
 //! | `train` | what every training run shares, on Burn: loop, checkpoints, kernels | `train` |
@@ -39,6 +40,8 @@
 #[cfg(feature = "compress")]
 pub use tersor_compress as compress;
 pub use tersor_data as data;
+#[cfg(feature = "generate")]
+pub use tersor_generate as generate;
 #[cfg(feature = "graph")]
 pub use tersor_graph as graph;
 pub use tersor_kernels as kernels;

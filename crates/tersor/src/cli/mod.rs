@@ -19,6 +19,8 @@ mod compress;
 mod data;
 #[cfg(feature = "train")]
 mod dataset;
+#[cfg(feature = "generate")]
+mod generate;
 #[cfg(feature = "graph")]
 mod graph;
 mod machine;
@@ -53,6 +55,9 @@ enum Verb {
     Compress(compress::Compress),
     #[command(subcommand)]
     Data(data::Data),
+    #[cfg(feature = "generate")]
+    #[command(subcommand)]
+    Generate(generate::Generate),
     #[cfg(feature = "graph")]
     #[command(subcommand)]
     Graph(graph::Graph),
@@ -87,6 +92,8 @@ impl Verb {
             #[cfg(feature = "compress")]
             Self::Compress(compress) => compress.run(),
             Self::Data(data) => data.run(),
+            #[cfg(feature = "generate")]
+            Self::Generate(generate) => generate.run(),
             #[cfg(feature = "graph")]
             Self::Graph(graph) => graph.run(),
             #[cfg(feature = "tiny")]

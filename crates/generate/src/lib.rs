@@ -1,0 +1,41 @@
+//! Pictures and videos with less.
+//!
+//! A video transformer lets every token of every frame read every other: 13 billion pairs for five seconds of video, in
+//! each head, layer and step. Here a *plan* says which blocks of keys each block of queries reads, before anything runs:
+//! a value that one can print, save, compare and draw.
+//!
+//! ```
+//! use tersor_generate::{Family, Radial};
+//!
+//! // Wan's default clip, 69 pictures of 768 x 1280: 18 frames of 48 x 80 tokens.
+//! let mask = Radial { decay: 0.2, ..Radial::new(18, 3_840) }.plan()?;
+//! assert_eq!((mask.rows(), mask.active()), (540, 83_728));
+//! assert!((mask.predicted_speed_up() - 3.48).abs() < 0.01);
+//!
+//! // Any resolution: 480 x 832 has 1,560 tokens in a frame, no multiple of a block.
+//! let mask = Radial { decay: 0.2, family: Family::Hunyuan, text: 256, ..Radial::new(21, 1_560) }.plan()?;
+//! assert!((0..mask.rows()).all(|row| mask.is_active(row, row)));
+//! # Ok::<(), tersor_generate::Error>(())
+//! ```
+//!
+//! Paper: *Radial Attention: O(n log n) Sparse Attention with Energy Decay for Long Video Generation* (NeurIPS 2025).
+//!
+//! | file | idea |
+//! | --- | --- |
+//! | [`grid`] | the tokens of a clip |
+//! | [`mask`] | the plan: which blocks of keys each block of queries reads |
+//! | [`radial`] | radial masks, by blocks as they were run, and (`exact`) by tokens as they were written; `dense` |
+//! | [`decay`] | how attention decays with distance, and what a mask keeps of it; `synthetic` queries and keys |
+//! | [`picture`] | plans and decay, drawn |
+
+pub mod decay;
+mod error;
+pub mod grid;
+pub mod mask;
+pub mod picture;
+pub mod radial;
+
+pub use error::Error;
+pub use grid::Grid;
+pub use mask::{BlockMask, Reads};
+pub use radial::{Block, ExactMask, Family, Radial};

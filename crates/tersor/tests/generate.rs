@@ -1,0 +1,232 @@
+//! `tersor generate` as a user calls it: what the verbs print, write and exit with.
+
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use tersor_data::testing::{Failure, Folder, Trials};
+use tersor_data::{Array, Elements, npy, picture::Picture, shared};
+
+type Result<T = ()> = std::result::Result<T, Failure>;
+
+fn main() {
+    Trials::new()
+        .test("masks_have_the_published_counts", counts)
+        .test("a_mask_is_written_as_a_grid_and_as_a_plan", written)
+        .test("an_exact_mask_is_token_by_token", exact)
+        .test("any_resolution_is_planned", unaligned)
+        .test("decay_is_measured_from_arrays", analyzed)
+        .test("bad_usage_exits_with_2_and_bad_files_with_1", refusals)
+        .needs(&[CAPTURED])
+        .test("a_real_head_is_analysed_from_an_npz", real)
+        .run()
+}
+
+const CAPTURED: &str = "generation/vdit_qkv_layer1_head0.npz";
+
+/// Runs the words of `line`, in which `@name` is a file of `folder`.
+fn tersor(folder: &Folder, line: &str) -> Result<Output> {
+    let word = |word: &str| word.strip_prefix('@').map_or_else(|| word.into(), |name| folder.at(name));
+    let words = line.split_whitespace().map(word);
+    Ok(Command::new(env!("CARGO_BIN_EXE_tersor")).arg("generate").args(words).output()?)
+}
+
+/// The JSON that a command prints, which must succeed.
+fn json(folder: &Folder, line: &str) -> Result<Value> {
+    let output = tersor(folder, &format!("{line} --json"))?;
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn number(of: &Value) -> Result<f64> {
+    Ok(of.as_f64().ok_or_else(|| format!("{of} is no number"))?)
+}
+
+fn counts() -> Result {
+    let folder = Folder::new()?;
+    for (line, blocks, active, density) in [
+        ("--frames 8 --tokens-per-frame 256 --block 64", 32, 828, 0.8086),
+        ("--frames 8 --tokens-per-frame 256 --block 64 --family hunyuan", 32, 780, 0.7617),
+        ("--frames 16 --tokens-per-frame 256 --text 256 --block 64 --decay 0.95 --family hunyuan", 68, 2_700, 0.5839),
+        ("--frames 18 --tokens-per-frame 3840 --decay 0.2 --family wan", 540, 83_728, 0.2871),
+        (
+            "--frames 30 --tokens-per-frame 3840 --text 256 --block 128 --decay 0.95 --family hunyuan",
+            902,
+            226_056,
+            0.2778,
+        ),
+    ] {
+        let mask = json(&folder, &format!("mask {line}"))?;
+        assert_eq!((&mask["blocks"], &mask["active"]), (&json!(blocks), &json!(active)), "{line}");
+        assert!((number(&mask["density"])? - density).abs() < 5e-5, "{line}: {}", mask["density"]);
+    }
+    let table = tersor(&folder, "mask --frames 18 --tokens-per-frame 3840 --decay 0.2")?;
+    let table = String::from_utf8(table.stdout)?;
+    for told in ["69,120", "540 x 540, 83,728 are read (28.71 %)", "3.48 at most", "planned in"] {
+        assert!(table.contains(told), "{table}");
+    }
+    Ok(())
+}
+
+fn written() -> Result {
+    let folder = Folder::new()?;
+    let line = "mask --frames 9 --tokens-per-frame 170 --text 40 --block 128x64 --decay 0.3";
+    let mask = json(&folder, &format!("{line} --out @m.npy --svg @m.svg"))?;
+    assert_eq!((&mask["blocks"], &mask["key_blocks"], &mask["block"]), (&json!(13), &json!(25), &json!("128x64")));
+    let grid = npy::read(folder.at("m.npy"))?;
+    assert_eq!(grid.shape(), [13, 25]);
+    let grid = grid.elements().as_bool().ok_or("not booleans")?.to_vec();
+    assert_eq!(json!(grid.iter().filter(|read| **read).count()), mask["active"]);
+    assert!(std::fs::read_to_string(folder.at("m.svg"))?.starts_with("<svg"));
+    json(&folder, &format!("{line} --out @m.json --svg @m.png"))?;
+    let plan: Value = serde_json::from_slice(&std::fs::read(folder.at("m.json"))?)?;
+    assert_eq!((&plan["query_block"], &plan["key_block"], &plan["queries"]), (&json!(128), &json!(64), &json!(1_570)));
+    assert_eq!(plan["columns"].as_array().map(Vec::len), mask["active"].as_u64().map(|active| active as usize));
+    let picture = Picture::read(folder.at("m.png"))?;
+    assert_eq!((picture.width(), picture.height()), (25, 13));
+    let read = picture.rgb().chunks_exact(3).map(|pixel| pixel != [255; 3]).collect::<Vec<_>>();
+    assert!(read == grid, "the picture shows another mask");
+    Ok(())
+}
+
+fn exact() -> Result {
+    let folder = Folder::new()?;
+    let mask =
+        json(&folder, "mask --frames 4 --tokens-per-frame 6 --family hunyuan --exact --out @e.npy --svg @e.svg")?;
+    assert_eq!((&mask["blocks"], &mask["exact"]), (&json!(24), &json!(true)));
+    let grid = npy::read(folder.at("e.npy"))?;
+    assert_eq!(grid.shape(), [24, 24]);
+    let grid = grid.elements().as_bool().ok_or("not booleans")?;
+    // Distances 0 and 1 read all, 2 and 3 positions less than 6 / 2 apart.
+    let reads = |query: usize, key: usize| match (query / 6).abs_diff(key / 6) {
+        0 | 1 => true,
+        _ => (query % 6).abs_diff(key % 6) < 3,
+    };
+    assert!((0..24 * 24).all(|pair| grid[pair] == reads(pair / 24, pair % 24)));
+    assert_eq!(json!(grid.iter().filter(|read| **read).count()), mask["active"]);
+    let refused = tersor(&folder, "mask --frames 2 --tokens-per-frame 16385 --exact")?;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("at most 32768"));
+    Ok(())
+}
+
+fn unaligned() -> Result {
+    let folder = Folder::new()?;
+    for (f, s) in [(21, 1_560), (21, 3_600), (13, 1_350), (1, 997), (5, 1)] {
+        let mask = json(&folder, &format!("mask --frames {f} --tokens-per-frame {s} --decay 0.2 --out @m.npy"))?;
+        let blocks = mask["blocks"].as_u64().ok_or("no blocks")? as usize;
+        let grid = npy::read(folder.at("m.npy"))?;
+        assert_eq!(grid.shape(), [blocks, blocks]);
+        let grid = grid.elements().as_bool().ok_or("not booleans")?;
+        assert!((0..blocks).all(|block| grid[block * (blocks + 1)]), "{f} frames of {s}");
+    }
+    Ok(())
+}
+
+fn analyzed() -> Result {
+    let folder = Folder::new()?;
+    // Two heads: in one each token attends to all alike, in the other to its own frame alone.
+    let (frames, s, dim) = (4, 6, 4);
+    let element = |index: usize| match index / (frames * s * dim) {
+        0 => 0.0f32,
+        _ if index % dim == index / dim % (frames * s) / s => 5.0,
+        _ => 0.0,
+    };
+    let elements: Vec<f32> = (0..2 * frames * s * dim).map(element).collect();
+    let array = Array::new([2, frames * s, dim], Elements::from(elements.clone())).ok_or("the shape fits")?;
+    npy::write(folder.at("q.npy"), &array)?;
+    let wide = elements.iter().map(|&element| f64::from(element)).collect::<Vec<_>>();
+    npy::write(folder.at("k.npy"), &Array::new([1, 2, frames * s, dim], wide.into()).ok_or("the shape fits")?)?;
+    let line = "analyze --q @q.npy --k @k.npy --frames 4 --grid 2x3 --block 32 --svg @d.svg";
+    let found = json(&folder, line)?;
+    assert_eq!((&found["heads"], &found["rows"], &found["mask"]["blocks"]), (&json!(2), &json!(24), &json!(1)));
+    let weight = |distance: usize| number(&found["temporal"][distance]["weight"]);
+    assert!((weight(0)? - (1.0 / 24.0 + 1.0 / 6.0) / 2.0).abs() < 1e-5);
+    assert!((weight(3)? - 1.0 / 48.0).abs() < 1e-5);
+    assert!(number(&found["per_head"][0]["alpha"])?.abs() < 1e-6 && number(&found["per_head"][1]["alpha"])? > 1.0);
+    assert!((number(&found["recall"])? - 1.0).abs() < 1e-6, "one block keeps all");
+    assert!(std::fs::read_to_string(folder.at("d.svg"))?.contains("R²"));
+    let exact = json(&folder, &format!("{line} --exact --family hunyuan"))?;
+    let uniform = number(&exact["per_head"][0]["recall"])?;
+    assert!((uniform - number(&exact["mask"]["density"])?).abs() < 1e-6, "equal weights are kept as pairs are");
+    assert!((number(&exact["per_head"][1]["recall"])? - 1.0).abs() < 1e-4);
+    let table = String::from_utf8(tersor(&folder, line)?.stdout)?;
+    for told in ["head", "recall", "all", "24 of 24 queries"] {
+        assert!(table.contains(told), "{table}");
+    }
+    Ok(())
+}
+
+fn real() -> Result {
+    let folder = Folder::new()?;
+    let file = shared::file(CAPTURED).ok_or("it was here")?.display().to_string();
+    let found =
+        json(&folder, &format!("analyze --q {file} --k {file} --frames 16 --grid 16x16 --block 64 --rows 256"))?;
+    let (beta, recall) = (number(&found["beta"])?, number(&found["recall"])?);
+    assert!(found["alpha"].is_f64() && beta > 0.1 && recall > number(&found["mask"]["token_density"])?, "{found}");
+    let again = json(
+        &folder,
+        &format!("analyze --q {file} --k {file} --frames 16 --grid 16x16 --block 64 --rows 256 --threads 1"),
+    )?;
+    assert_eq!((&found["temporal"], &found["recall"]), (&again["temporal"], &again["recall"]));
+    Ok(())
+}
+
+fn refusals() -> Result {
+    let folder = Folder::new()?;
+    folder.with("noise.npy", "no array")?;
+    let array = |shape: &[usize], element: f32| {
+        Array::new(shape, vec![element; shape.iter().product()].into()).ok_or("the shape fits")
+    };
+    npy::write(folder.at("x.npy"), &array(&[24, 4], 1.0)?)?;
+    npy::write(folder.at("y.npy"), &array(&[24, 8], 1.0)?)?;
+    npy::write(folder.at("nan.npy"), &array(&[24, 4], f32::NAN)?)?;
+    npy::write(folder.at("flat.npy"), &array(&[24], 1.0)?)?;
+    npy::write(folder.at("empty.npy"), &array(&[24, 0], 1.0)?)?;
+    npy::write(folder.at("i.npy"), &Array::new([24, 4], vec![1i32; 96].into()).ok_or("the shape fits")?)?;
+    let before = folder.names()?;
+    let good = "mask --frames 4 --tokens-per-frame 64";
+    let analyze = "analyze --frames 4 --grid 2x3";
+    for (code, line, told) in [
+        (2, "mask --frames 4".to_owned(), "--tokens-per-frame"),
+        (2, "mask --frames 0 --tokens-per-frame 64".to_owned(), "frames is 0"),
+        (2, "mask --frames 4 --tokens-per-frame 0".to_owned(), "tokens_per_frame is 0"),
+        (2, "mask --frames -1 --tokens-per-frame 64".to_owned(), "-1"),
+        (2, format!("{good} --block 96"), "32, 64 or 128"),
+        (2, format!("{good} --block 128x"), "32, 64 or 128"),
+        (2, format!("{good} --decay 0"), "decay is 0"),
+        (2, format!("{good} --decay -0.5"), "decay is -0.5"),
+        (2, format!("{good} --decay nan"), "decay is NaN"),
+        (2, format!("{good} --decay inf"), "decay is inf"),
+        (2, format!("{good} --family mochi"), "wan or hunyuan"),
+        (2, format!("{good} --out @m.txt"), "an .npy or a .json"),
+        (2, format!("{good} --exact --out @m.json"), "an .npy"),
+        (2, format!("{good} --svg @m.txt"), "an .svg or a .png"),
+        (2, format!("{good} --out @m.npy --svg @m.npy"), "name another file"),
+        (1, format!("{good} --out @no/m.npy"), "no folder"),
+        (1, "mask --frames 99999999999 --tokens-per-frame 99999999999".to_owned(), "frames is 99999999999"),
+        (1, "mask --frames 1 --tokens-per-frame 4000000".to_owned(), "4000000"),
+        (2, format!("{good} --text 99999999999999999999"), "--text"),
+        (1, format!("{good} --text 18446744073709551615"), "text is"),
+        (2, format!("{analyze} --q @x.npy"), "--k"),
+        (2, "analyze --frames 4 --grid 6 --q @x.npy --k @x.npy".to_owned(), "48x80"),
+        (2, format!("{analyze} --q @x.npy --k @x.npy --rows 0"), "--rows is 0"),
+        (2, format!("{analyze} --q @x.npy --k @x.npy --scale -1"), "scale is -1"),
+        (2, format!("{analyze} --q @x.npy --k @x.npy --svg @x.npy"), "name another file"),
+        (1, format!("{analyze} --q @noise.npy --k @x.npy"), "noise.npy"),
+        (1, format!("{analyze} --q @nowhere.npy --k @x.npy"), "nowhere.npy"),
+        (1, format!("{analyze} --q @x.npy --k @y.npy"), "k has the shape [1, 24, 8]"),
+        (1, format!("{analyze} --q @x.npy --k @nan.npy"), "k is NaN in head 0, token 0, dimension 0"),
+        (1, format!("{analyze} --q @flat.npy --k @flat.npy"), "flat.npy"),
+        (1, format!("{analyze} --q @empty.npy --k @empty.npy"), "none of them 0"),
+        (1, format!("{analyze} --q @i.npy --k @i.npy"), "int32"),
+        (1, "analyze --frames 5 --grid 2x3 --q @x.npy --k @x.npy".to_owned(), "q has 24 tokens"),
+        (1, format!("{analyze} --q @x.npy --k @x.npy --text 3"), "3 of text are 27"),
+    ] {
+        let output = tersor(&folder, &line)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(code) && said.contains(told), "{line}: {:?}: {said}", output.status);
+        assert!(output.stdout.is_empty(), "{line}");
+    }
+    assert_eq!(folder.names()?, before, "something was left behind");
+    Ok(())
+}
