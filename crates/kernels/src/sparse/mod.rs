@@ -51,6 +51,6 @@ pub mod linear;
 mod lockstep;
 mod nonzeros;
 mod scratch;
-mod transpose;
+pub(crate) mod transpose;
 
 pub use ending::Ending;

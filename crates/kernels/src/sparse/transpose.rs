@@ -8,13 +8,13 @@ const SIDE: usize = 8;
 
 /// A matrix in a slice, from one row to the next `pitch` numbers.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pitched<T> {
+pub(crate) struct Pitched<T> {
     pub data: T,
     pub pitch: usize,
 }
 
 /// `to[c][r] = from[r][c]`.
-pub(super) fn transpose(from: Pitched<&[f32]>, (rows, columns): (usize, usize), to: Pitched<&mut [f32]>) {
+pub(crate) fn transpose(from: Pitched<&[f32]>, (rows, columns): (usize, usize), to: Pitched<&mut [f32]>) {
     let Pitched { data: to, pitch } = to;
     let (mut whole_rows, mut whole_columns) = (0, 0);
     #[cfg(target_arch = "x86_64")]
