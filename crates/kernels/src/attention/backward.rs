@@ -19,11 +19,11 @@ use super::exp2::exp2;
 use super::mask::{Groups, Mask};
 use super::memory::{Lines, Shared, in_order, take, whole_lines};
 use super::pack::{self, Machine, Rows, row_at};
-use super::product::{KEYS, Row, add_transposed, add_weighted, block, by_rows, each_group, store};
+use super::product::{KEYS, PITCH, Row, scores, add_transposed, add_weighted, block, by_rows, each_group, store};
 use super::shape::{Attention, Error, Layout, Of, Report, Tensor, TensorMut};
 use crate::training::function::vectors;
 use crate::training::norm::dot;
-use crate::training::tile::{VECTORS, outer};
+use crate::training::tile::VECTORS;
 
 /// Queries of a tile, at most.
 const QUERIES: usize = 128;
@@ -281,10 +281,11 @@ impl<'a> Backward<'a> {
             let q = self.rows(self.inputs.q, head, shape.width);
             let g = self.rows(self.inputs.out_gradient, head, shape.value_width);
             let out = self.rows(self.inputs.out, head, shape.value_width);
+            let mut stage = vec![0.0; machine.rows * shape.width.max(shape.value_width)];
             for tile in &self.list(head).queries {
                 let at = |numbers: usize| numbers * tile.start..numbers * tile.end;
-                pack::blocks(&q, tile.clone(), shape.scale * LOG2_E, machine.rows, &mut q_blocks[at(shape.width)]);
-                pack::blocks(&g, tile.clone(), 1.0, machine.rows, &mut g_blocks[at(shape.value_width)]);
+                pack::blocks(&q, tile.clone(), shape.scale * LOG2_E, machine.rows, &mut stage, &mut q_blocks[at(shape.width)]);
+                pack::blocks(&g, tile.clone(), 1.0, machine.rows, &mut stage, &mut g_blocks[at(shape.value_width)]);
                 let to = &mut q_groups[at(machine.padded(shape.width))];
                 pack::groups(&q, tile.clone(), tile.len(), machine.lanes, to);
                 let to = &mut g_groups[at(machine.padded(shape.value_width))];
@@ -399,13 +400,13 @@ impl WithSimd for KeyTile<'_> {
             count * padded,
             count * value_padded,
             panel * width.max(value_width),
-            QUERIES * KEYS,
-            QUERIES * KEYS,
+            QUERIES * PITCH,
+            QUERIES * PITCH,
         ];
         memory.hold(sizes.map(whole_lines).iter().sum());
         let mut memory = &mut memory[..];
         let [k_columns, v_columns, k_groups, dk, dv, stage, p, ds] = sizes.map(|size| take(&mut memory, size));
-        let (p, ds) = (p.as_chunks_mut::<KEYS>().0, ds.as_chunks_mut::<KEYS>().0);
+        let (p, ds) = (p.as_chunks_mut::<PITCH>().0, ds.as_chunks_mut::<PITCH>().0);
         dk.fill(0.0);
         dv.fill(0.0);
 
@@ -532,17 +533,15 @@ impl<const M: usize> Weights<'_, M> {
     fn panel<S: Simd, const N: usize>(&mut self, simd: S, first: usize) {
         let columns = N * S::F32_LANES;
         let (width, value_width) = (self.q.len() / M, self.g.len() / M);
-        let mut tile = [[simd.splat_f32s(0.0); N]; M];
-        outer(simd, self.q, &self.k_columns[first * width..][..columns * width], &mut tile);
+        let mut tile = scores::<S, M, N>(simd, self.q, &self.k_columns[first * width..][..columns * width]);
         for i in 0..M {
             let logarithm = simd.splat_f32s(self.logarithms[i]);
             for j in 0..N {
                 tile[i][j] = exp2(simd, simd.sub_f32s(tile[i][j], logarithm));
             }
         }
-        store::<S, M, N>(&tile, first, self.p);
-        let mut tile = [[simd.splat_f32s(0.0); N]; M];
-        outer(simd, self.g, &self.v_columns[first * value_width..][..columns * value_width], &mut tile);
+        store(simd, &tile, first, self.p);
+        let mut tile = scores::<S, M, N>(simd, self.g, &self.v_columns[first * value_width..][..columns * value_width]);
         for i in 0..M {
             let along = simd.splat_f32s(self.along[i]);
             let (p, _) = S::as_simd_f32s(&self.p[i][first..][..columns]);
@@ -550,7 +549,7 @@ impl<const M: usize> Weights<'_, M> {
                 tile[i][j] = simd.mul_f32s(p[j], simd.sub_f32s(tile[i][j], along));
             }
         }
-        store::<S, M, N>(&tile, first, self.ds);
+        store(simd, &tile, first, self.ds);
     }
 }
 

@@ -18,9 +18,9 @@ use super::exp2::exp2;
 use super::mask::{Groups, Mask};
 use super::memory::{Lines, Shared, in_order, take, whole_lines};
 use super::pack::{self, Machine, Rows, row_at};
-use super::product::{KEYS, Row, add_weighted, block, by_rows, each_group, store};
+use super::product::{self, KEYS, PITCH, Row, add_weighted, block, by_rows, each_group, store};
 use super::shape::{Attention, Error, Layout, Of, Report, Tensor, TensorMut};
-use crate::training::tile::{VECTORS, outer};
+use crate::training::tile::VECTORS;
 
 /// Queries that share a pass over their keys. K and V of a tile stay in L1 and L2, and so do Q and O of so many queries.
 const QUERIES: usize = 128;
@@ -197,8 +197,9 @@ impl<'a> Forward<'a> {
         self.machine.panel() * (self.shape.width + self.machine.padded(self.shape.value_width))
     }
 
+    /// Numbers of the rows of a panel, or of a block.
     fn stage_len(&self) -> usize {
-        self.machine.panel() * self.shape.width
+        self.machine.panel().max(self.machine.rows) * self.shape.width
     }
 
     fn kv(&self, place: (usize, usize), order: Option<&'a [u32]>) -> (Rows<'a>, Rows<'a>) {
@@ -262,7 +263,7 @@ impl WithSimd for Tile<'_> {
         let list = forward.list(item.head);
         let place = shape.place(item.head);
         let queries = Rows { tensor: forward.q, place, width: shape.width, order: list.query_order() };
-        pack::blocks(&queries, item.positions.clone(), shape.scale * LOG2_E, machine.rows, q);
+        pack::blocks(&queries, item.positions.clone(), shape.scale * LOG2_E, machine.rows, stage, q);
         let limits: Vec<usize> =
             if shape.causal { item.positions.clone().map(|query| shape.limit(query)).collect() } else { Vec::new() };
         let limit = limits.last().copied().unwrap_or(shape.keys);
@@ -270,7 +271,7 @@ impl WithSimd for Tile<'_> {
         let kv_place = shape.kv_place(item.head);
         let rows = forward.kv(kv_place, list.key_order());
         let base = (kv_place.0 * shape.kv_heads + kv_place.1) * shape.keys.div_ceil(panel) * forward.panel_len();
-        let mut scores = [[0.0; KEYS]; 12];
+        let mut scores = [[0.0; PITCH]; 12];
         let mut state = State { q, reference, sums, out };
         let mut tile = [Panel::default(); KEYS / VECTORS];
         let mut held = 0;
@@ -428,13 +429,9 @@ impl<const M: usize> WithSimd for Step<'_, M> {
         for &Panel { start, first, count } in tile {
             let keys = &data[start..][..panel * width];
             if count > lanes {
-                let mut sums = [[simd.splat_f32s(0.0); VECTORS]; M];
-                outer(simd, q, keys, &mut sums);
-                store::<S, M, VECTORS>(&sums, columns, scores);
+                store(simd, &product::scores::<S, M, VECTORS>(simd, q, keys), columns, scores);
             } else {
-                let mut sums = [[simd.splat_f32s(0.0); 1]; M];
-                outer(simd, q, keys, &mut sums);
-                store::<S, M, 1>(&sums, columns, scores);
+                store(simd, &product::scores::<S, M, 1>(simd, q, keys), columns, scores);
             }
             let end = columns + if count > lanes { panel } else { lanes };
             if columns + count < end {

@@ -102,18 +102,25 @@ pub(super) fn groups(rows: &Rows<'_>, positions: Range<usize>, capacity: usize, 
     }
 }
 
-/// Blocks of the rows at `positions`, times `scale`, of at most `most` rows each.
-pub(super) fn blocks(rows: &Rows<'_>, positions: Range<usize>, scale: f32, most: usize, to: &mut [f32]) {
+/// Blocks of the rows at `positions`, times `scale`, of at most `most` rows each. `stage` holds the rows in between.
+pub(super) fn blocks(
+    rows: &Rows<'_>,
+    positions: Range<usize>,
+    scale: f32,
+    most: usize,
+    stage: &mut [f32],
+    to: &mut [f32],
+) {
     let (count, width) = (positions.len(), rows.width);
     for index in 0..count.div_ceil(most) {
         let (first, height) = block(count, index, most);
-        let to = &mut to[first * width..][..height * width];
-        for i in 0..height {
+        let stage = &mut stage[..height * width];
+        for (i, stage) in stage.chunks_exact_mut(width).enumerate() {
             let row = rows.at(positions.start + first + i);
-            for (to, x) in to[i..].iter_mut().step_by(height).zip(row) {
-                *to = x * scale;
-            }
+            stage.iter_mut().zip(row).for_each(|(to, x)| *to = x * scale);
         }
+        let to = Pitched { data: &mut to[first * width..][..height * width], pitch: height };
+        transpose(Pitched { data: &*stage, pitch: width }, (height, width), to);
     }
 }
 

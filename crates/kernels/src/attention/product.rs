@@ -6,11 +6,12 @@
 
 use pulp::Simd;
 
-/// Keys that are scored at once, and from one row of scores to the next.
+/// Keys that are scored at once.
 pub(super) const KEYS: usize = 128;
+/// From one row of scores to the next: not a power of 2, or a column of them would lie in few sets of the cache.
+pub(super) const PITCH: usize = KEYS + 16;
 /// A row of scores, or of their exponentials or gradients.
-pub(super) type Row = [f32; KEYS];
-
+pub(super) type Row = [f32; PITCH];
 /// Rows of a register tile.
 #[inline(always)]
 pub(super) const fn rows<S: Simd>() -> usize {
@@ -54,9 +55,34 @@ macro_rules! by_rows {
 }
 pub(super) use by_rows;
 
+/// `Σ_k rows[k][i] · columns[k][j]`: `rows` is a block of M rows, `columns` are N vectors for each of their numbers.
+#[inline(always)]
+pub(super) fn scores<S: Simd, const M: usize, const N: usize>(
+    simd: S,
+    rows: &[f32],
+    columns: &[f32],
+) -> [[S::f32s; N]; M] {
+    let (rows, _) = rows.as_chunks::<M>();
+    let (columns, _) = S::as_simd_f32s(columns);
+    let (columns, _) = columns.as_chunks::<N>();
+    let steps = rows.len().min(columns.len());
+    let (rows, columns) = (&rows[..steps], &columns[..steps]);
+    let mut tile = [[simd.splat_f32s(0.0); N]; M];
+    for k in 0..steps {
+        for i in 0..M {
+            let value = simd.splat_f32s(rows[k][i]);
+            for j in 0..N {
+                tile[i][j] = simd.mul_add_e_f32s(value, columns[k][j], tile[i][j]);
+            }
+        }
+    }
+    tile
+}
+
 /// N vectors of each of M rows of scores, at `column`.
 #[inline(always)]
 pub(super) fn store<S: Simd, const M: usize, const N: usize>(
+    _: S,
     tile: &[[S::f32s; N]; M],
     column: usize,
     scores: &mut [Row; M],
@@ -80,7 +106,7 @@ pub(super) fn add_weighted<S: Simd, const M: usize, const N: usize>(
 ) {
     let (values, _) = S::as_simd_f32s(values);
     let (values, _) = values.as_chunks::<N>();
-    assert!(column + values.len() <= KEYS, "there are so many weights");
+    assert!(column + values.len() <= PITCH, "there are so many weights");
     let mut tile = *sums;
     for c in 0..values.len() {
         for i in 0..M {
@@ -106,7 +132,7 @@ pub(super) fn add_transposed<S: Simd, const M: usize, const N: usize>(
 ) {
     let (values, _) = S::as_simd_f32s(values);
     let (values, _) = values.as_chunks::<N>();
-    assert!(column + M <= KEYS && values.len() <= weights.len(), "there are so many weights");
+    assert!(column + M <= PITCH && values.len() <= weights.len(), "there are so many weights");
     let mut tile = *sums;
     for r in 0..values.len() {
         for i in 0..M {
