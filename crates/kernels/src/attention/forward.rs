@@ -3,7 +3,7 @@
 //! Rows of queries keep a reference r, a sum ℓ = Σ 2^(s - r) and O = Σ 2^(s - r) v while their keys go by (Milakov,
 //! Gimelshein, *Online normalizer calculation for softmax*, 2018; Dao, *FlashAttention-2*, ICLR 2024). Scores are in base 2:
 //! log₂ e is part of the scale. r need not be the maximum, since any r gives the same quotient O / ℓ: it moves, and O and ℓ
-//! are rescaled, only when a score exceeds it by more than [`SLACK`], so that after the first tiles almost nothing is.
+//! are rescaled, only when a score exceeds it by more than 2^8, so that after the first tiles almost nothing is.
 //!
 //! Keys of whole heads are packed once, those of clusters once for each group of queries. One thread computes a row from
 //! first key to last, in an order that the mask alone decides, so the result does not depend on their number.
@@ -14,33 +14,18 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::exp2::exp2;
 use super::mask::{Groups, Mask};
 use super::memory::{Lines, Shared, in_order, take, whole_lines};
 use super::pack::{self, Machine, Rows, row_at};
-use super::product::{self, KEYS, PITCH, Row, add_weighted, block, by_rows, each_group, store};
+use super::product::{KEYS, PITCH, block, by_rows};
 use super::shape::{Attention, Error, Layout, Of, Report, Tensor, TensorMut};
+use super::step::{LOWEST, Panel, Step};
 use crate::training::tile::VECTORS;
 
 /// Queries that share a pass over their keys. K and V of a tile stay in L1 and L2, and so do Q and O of so many queries.
 const QUERIES: usize = 128;
 /// The same where keys are gathered for them.
 const GATHERED_FOR: usize = 512;
-/// How far, in powers of 2, scores may exceed their reference: sums of 2^8 · 2^24 keys are far from f32's end.
-const SLACK: f32 = 8.0;
-/// The reference before the first score. Not -∞: -∞ less -∞ is NaN.
-const LOWEST: f32 = f32::MIN / 2.0;
-
-/// Keys side by side, and their values.
-#[derive(Debug, Clone, Copy, Default)]
-struct Panel {
-    /// Where it is in the packed keys.
-    start: usize,
-    /// Its first key.
-    first: usize,
-    /// How many.
-    count: usize,
-}
 
 /// Queries that are computed together.
 struct Item {
@@ -187,6 +172,7 @@ impl<'a> Forward<'a> {
 
     /// # Safety
     /// No one else has this row at the same time.
+    #[allow(clippy::mut_from_ref)]
     unsafe fn write(&self, head: usize, query: usize) -> (&mut [f32], &mut f32) {
         let place = self.shape.place(head);
         // SAFETY: as the caller promises.
@@ -400,90 +386,5 @@ impl State<'_> {
             }
         }
         report
-    }
-}
-
-/// One block of rows and one tile of keys.
-struct Step<'a, const M: usize> {
-    width: usize,
-    padded: usize,
-    q: &'a [f32],
-    data: &'a [f32],
-    tile: &'a [Panel],
-    /// For each row, the first key that it does not see; empty if all see all.
-    limits: &'a [usize],
-    scores: &'a mut [Row; M],
-    reference: &'a mut [f32; M],
-    sums: &'a mut [f32],
-    out: &'a mut [f32],
-}
-
-impl<const M: usize> WithSimd for Step<'_, M> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { width, padded, q, data, tile, limits, scores, reference, sums, out } = self;
-        let (lanes, panel) = (S::F32_LANES, VECTORS * S::F32_LANES);
-        let mut columns = 0;
-        for &Panel { start, first, count } in tile {
-            let keys = &data[start..][..panel * width];
-            if count > lanes {
-                store(simd, &product::scores::<S, M, VECTORS>(simd, q, keys), columns, scores);
-            } else {
-                store(simd, &product::scores::<S, M, 1>(simd, q, keys), columns, scores);
-            }
-            let end = columns + if count > lanes { panel } else { lanes };
-            if columns + count < end {
-                scores.iter_mut().for_each(|row| row[columns + count..end].fill(f32::NEG_INFINITY));
-            }
-            for (row, &limit) in scores.iter_mut().zip(limits) {
-                if limit < first + count {
-                    row[columns + limit.saturating_sub(first)..end].fill(f32::NEG_INFINITY);
-                }
-            }
-            columns = end;
-        }
-
-        let (sums, _) = S::as_mut_simd_f32s(sums);
-        for i in 0..M {
-            let (row, _) = S::as_mut_simd_f32s(&mut scores[i][..columns]);
-            let mut most = row[0];
-            for score in &row[1..] {
-                most = simd.max_f32s(most, *score);
-            }
-            let moved = simd.greater_than_f32s(most, simd.splat_f32s(reference[i] + SLACK));
-            if simd.first_true_m32s(moved) < lanes {
-                let next = simd.reduce_max_f32s(most);
-                let factor = simd.splat_f32s((reference[i] - next).exp2());
-                reference[i] = next;
-                sums[i] = simd.mul_f32s(sums[i], factor);
-                each_group!(S, M, out, padded / lanes, |_group, tile| {
-                    for j in 0..tile[i].len() {
-                        tile[i][j] = simd.mul_f32s(tile[i][j], factor);
-                    }
-                });
-            }
-            let reference = simd.splat_f32s(reference[i]);
-            let mut sum = sums[i];
-            for score in row {
-                let power = exp2(simd, simd.sub_f32s(*score, reference));
-                *score = power;
-                sum = simd.add_f32s(sum, power);
-            }
-            sums[i] = sum;
-        }
-
-        each_group!(S, M, out, padded / lanes, |group, sums| {
-            let mut tile_sums = *sums;
-            let vectors = tile_sums[0].len();
-            let mut column = 0;
-            for &Panel { start, count, .. } in tile {
-                let values = &data[start + panel * (width + group * panel)..][..count * vectors * lanes];
-                add_weighted(simd, scores, column, values, &mut tile_sums);
-                column += panel;
-            }
-            *sums = tile_sums;
-        });
     }
 }

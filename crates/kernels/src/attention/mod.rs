@@ -30,7 +30,9 @@
 //! | `shape` | sizes, layouts, and what is refused |
 //! | `mask` | which queries see which keys |
 //! | `forward` | the tiled softmax |
+//! | `step` | its innermost step |
 //! | `backward` | its gradients |
+//! | `key_tile` | those that a tile of keys has part in |
 //! | `merge` | two results over different keys become one |
 //! | [`reference`] | the formula in f64, which all is held to |
 //! | `finite` | the first number that is not finite |
@@ -43,6 +45,7 @@ mod backward;
 mod exp2;
 mod finite;
 mod forward;
+mod key_tile;
 mod mask;
 mod memory;
 mod merge;
@@ -50,6 +53,7 @@ mod pack;
 mod product;
 pub mod reference;
 mod shape;
+mod step;
 
 pub use finite::first_not_finite;
 pub use mask::{Blocks, Clusters, Mask};

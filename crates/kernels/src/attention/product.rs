@@ -89,9 +89,7 @@ pub(super) fn store<S: Simd, const M: usize, const N: usize>(
 ) {
     for i in 0..M {
         let (row, _) = S::as_mut_simd_f32s(&mut scores[i][column..][..N * S::F32_LANES]);
-        for j in 0..N {
-            row[j] = tile[i][j];
-        }
+        row.copy_from_slice(&tile[i]);
     }
 }
 
@@ -108,12 +106,12 @@ pub(super) fn add_weighted<S: Simd, const M: usize, const N: usize>(
     let (values, _) = values.as_chunks::<N>();
     assert!(column + values.len() <= PITCH, "there are so many weights");
     let mut tile = *sums;
-    for c in 0..values.len() {
+    for (c, values) in values.iter().enumerate() {
         for i in 0..M {
             // SAFETY: as asserted; checked in the loop, it would be in every step and row.
             let weight = simd.splat_f32s(unsafe { *weights[i].get_unchecked(column + c) });
             for j in 0..N {
-                tile[i][j] = simd.mul_add_e_f32s(weight, values[c][j], tile[i][j]);
+                tile[i][j] = simd.mul_add_e_f32s(weight, values[j], tile[i][j]);
             }
         }
     }
@@ -134,12 +132,12 @@ pub(super) fn add_transposed<S: Simd, const M: usize, const N: usize>(
     let (values, _) = values.as_chunks::<N>();
     assert!(column + M <= PITCH && values.len() <= weights.len(), "there are so many weights");
     let mut tile = *sums;
-    for r in 0..values.len() {
-        for i in 0..M {
+    for (r, values) in values.iter().enumerate() {
+        for (i, sums) in tile.iter_mut().enumerate() {
             // SAFETY: as asserted.
             let weight = simd.splat_f32s(unsafe { *weights.get_unchecked(r).get_unchecked(column + i) });
             for j in 0..N {
-                tile[i][j] = simd.mul_add_e_f32s(weight, values[r][j], tile[i][j]);
+                sums[j] = simd.mul_add_e_f32s(weight, values[j], sums[j]);
             }
         }
     }
