@@ -367,3 +367,57 @@ impl<'a> Backward<'a> {
 pub(super) fn scaled(scale: f32, from: &[f32], to: &mut [f32]) {
     to.iter_mut().zip(from).for_each(|(to, x)| *to = x * scale);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attention::Clusters;
+
+    /// o, L, ∂q, ∂k and ∂v.
+    fn all(arch: Arch, shape: &Attention, mask: &Mask<'_>) -> [Vec<f32>; 5] {
+        let numbers = |count: usize, step: f32| (0..count).map(|i| (i as f32 * step).sin() * 1.5).collect::<Vec<f32>>();
+        let layout = |heads, rows| Layout::heads_first(heads, rows, shape.width);
+        let (queries, keys) = (layout(shape.heads, shape.queries), layout(shape.kv_heads, shape.keys));
+        let (rows, kv) = (shape.rows() * shape.width, shape.kv_heads * shape.keys * shape.width);
+        let (q, k, v, g) = (numbers(rows, 0.7), numbers(kv, 0.9), numbers(kv, 1.1), numbers(rows, 1.3));
+        let tensor = |data, layout| Tensor { data, layout };
+        let inputs = [tensor(&q, queries), tensor(&k, keys), tensor(&v, keys)];
+        let [mut o, mut dq] = [(); 2].map(|()| vec![f32::NAN; rows]);
+        let [mut dk, mut dv] = [(); 2].map(|()| vec![f32::NAN; kv]);
+        let mut logarithms = vec![0.0; shape.rows()];
+        let out = TensorMut { data: &mut o, layout: queries };
+        shape.forward_on(arch, inputs, mask, out, Some(&mut logarithms)).unwrap();
+        let given = (tensor(&o, queries), &logarithms[..], tensor(&g, queries));
+        let gradients = [(&mut dq, queries), (&mut dk, keys), (&mut dv, keys)];
+        let gradients = gradients.map(|(data, layout)| TensorMut { data, layout });
+        shape.backward_on(arch, inputs, mask, given, gradients).unwrap();
+        [o, logarithms, dq, dk, dv]
+    }
+
+    #[test]
+    fn every_machine_gives_the_same_but_for_rounding() {
+        let mut machines = vec![Arch::Scalar];
+        #[cfg(target_arch = "x86_64")]
+        machines.extend(pulp::x86::V3::try_new().map(Arch::V3));
+        let orders: [Vec<u32>; 2] = [(0..149).rev().collect(), (0..203).map(|i| i * 2 % 203).collect()];
+        let clusters = [Clusters {
+            query_order: &orders[0],
+            query_offsets: &[0, 100, 100, 149],
+            key_order: &orders[1],
+            key_offsets: &[0, 3, 20, 180, 203],
+            offsets: &[0, 3, 4, 6],
+            columns: &[0, 1, 3, 0, 1, 2],
+        }];
+        let shape = Attention { kv_heads: 1, ..Attention::new(2, 149, 203, 19) };
+        let causal = Attention { causal: true, ..shape };
+        for (shape, mask) in [(shape, Mask::All), (causal, Mask::All), (shape, Mask::Clusters(&clusters))] {
+            let widest = all(Arch::new(), &shape, &mask);
+            for &machine in &machines {
+                for (a, b) in widest.iter().zip(&all(machine, &shape, &mask)) {
+                    let far = |(a, b): (&f32, &f32)| a != b && (a - b).abs() > 2e-4;
+                    assert!(!a.iter().zip(b).any(far), "{machine:?}");
+                }
+            }
+        }
+    }
+}
