@@ -25,8 +25,11 @@
 //! | [`int8`] | the int8 operators, and the fixed-point arithmetic under them |
 //! | [`float`] | the same operators on f32 |
 //! | `sparse` | pruned linear layers and convolutions (feature `training`) |
+//! | `attention` | attention, dense, block-sparse and ragged, forward and backward (feature `training`) |
 //! | `training` | forward and backward in f32, at the machine's speed (feature `training`) |
 
+#[cfg(feature = "training")]
+pub mod attention;
 pub mod float;
 pub mod int8;
 pub mod layout;

@@ -53,6 +53,6 @@ pub mod linear;
 mod lockstep;
 mod nonzeros;
 mod scratch;
-mod transpose;
+pub(crate) mod transpose;
 
 pub use ending::Ending;

@@ -8,33 +8,37 @@ const SIDE: usize = 8;
 
 /// A matrix in a slice, from one row to the next `pitch` numbers.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pitched<T> {
+pub(crate) struct Pitched<T> {
     pub data: T,
     pub pitch: usize,
 }
 
 /// `to[c][r] = from[r][c]`.
-pub(super) fn transpose(from: Pitched<&[f32]>, (rows, columns): (usize, usize), to: Pitched<&mut [f32]>) {
+pub(crate) fn transpose(from: Pitched<&[f32]>, (rows, columns): (usize, usize), to: Pitched<&mut [f32]>) {
     let Pitched { data: to, pitch } = to;
-    let (mut whole_rows, mut whole_columns) = (0, 0);
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx") {
-        (whole_rows, whole_columns) = (rows / SIDE * SIDE, columns / SIDE * SIDE);
-        for row in (0..whole_rows).step_by(SIDE) {
-            for column in (0..whole_columns).step_by(SIDE) {
+    if rows >= SIDE && columns >= SIDE && is_x86_feature_detected!("avx") {
+        for row in starts(rows) {
+            for column in starts(columns) {
                 let from = &from.data[row * from.pitch + column..][..(SIDE - 1) * from.pitch + SIDE];
                 let to = &mut to[column * pitch + row..][..(SIDE - 1) * pitch + SIDE];
                 // SAFETY: the machine has AVX.
                 unsafe { square(from, to) };
             }
         }
+        return;
     }
     for row in 0..rows {
-        let first = if row < whole_rows { whole_columns } else { 0 };
-        for column in first..columns {
+        for column in 0..columns {
             to[column * pitch + row] = from.data[row * from.pitch + column];
         }
     }
+}
+
+/// Where squares begin that cover `count` rows, at least [`SIDE`]: the last lies over the one before if need be.
+#[cfg(target_arch = "x86_64")]
+fn starts(count: usize) -> impl Iterator<Item = usize> {
+    (0..count.div_ceil(SIDE)).map(move |index| (index * SIDE).min(count - SIDE))
 }
 
 /// Turns one square; the pitch of each side is what makes its slice as long as it is.
