@@ -9,6 +9,10 @@ pub enum Error {
     #[error(transparent)]
     Data(#[from] tersor_data::Error),
 
+    /// Attention was refused: a number that is not finite, or sizes that mean nothing.
+    #[error(transparent)]
+    Attention(#[from] tersor_kernels::attention::Error),
+
     /// A parameter out of its range.
     #[error("{field} is {value}; it must be {range}")]
     Parameter { field: &'static str, value: String, range: &'static str },

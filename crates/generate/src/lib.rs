@@ -22,12 +22,14 @@
 //!
 //! | file | idea |
 //! | --- | --- |
+//! | [`attend`] | attention that obeys a plan, and what it achieved |
 //! | [`grid`] | the tokens of a clip |
 //! | [`mask`] | the plan: which blocks of keys each block of queries reads |
 //! | [`radial`] | radial masks, by blocks as they were run, and (`exact`) by tokens as they were written; `dense` |
 //! | [`decay`] | how attention decays with distance, and what a mask keeps of it; `synthetic` queries and keys |
 //! | [`picture`] | plans and decay, drawn |
 
+pub mod attend;
 pub mod decay;
 mod error;
 pub mod grid;

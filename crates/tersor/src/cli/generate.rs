@@ -5,12 +5,14 @@ use std::path::Path;
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use tersor::data::{Array, Elements, npy, npz};
 use tersor::generate::{Block, BlockMask, Error, ExactMask, Family, Radial, picture};
 
 use super::quantity::thousands;
 use super::show::BadUsage;
 
 mod analyze;
+mod attention;
 mod mask;
 
 /// Pictures and videos with fewer pairs of tokens
@@ -18,6 +20,7 @@ mod mask;
 pub enum Generate {
     Mask(mask::Mask),
     Analyze(analyze::Analyze),
+    Attention(attention::Attention),
 }
 
 impl Generate {
@@ -25,6 +28,7 @@ impl Generate {
         match self {
             Self::Mask(mask) => mask.run(),
             Self::Analyze(analyze) => analyze.run(),
+            Self::Attention(attention) => attention.run(),
         }
     }
 }
@@ -199,4 +203,26 @@ fn draw(file: &Path, plan: &Plan, title: &str) -> anyhow::Result<()> {
         bail!(BadUsage(format!("{}: a picture is an .svg or a .png", file.display())));
     }
     write_svg(file, &picture::mask(&mask, title)?)
+}
+
+/// Elements in f32, and their shape `[heads, tokens, dim]`; batches count as heads.
+fn read(path: &Path, name: &str) -> anyhow::Result<(Vec<f32>, [usize; 3])> {
+    let array: Array = if ends_in(path, "npz") { npz::open(path)?.read(name)? } else { npy::read(path)? };
+    let shape = match *array.shape() {
+        [tokens, dim] => [1, tokens, dim],
+        [heads, tokens, dim] => [heads, tokens, dim],
+        [batch, heads, tokens, dim] => [batch.saturating_mul(heads), tokens, dim],
+        _ => {
+            let (path, shape) = (path.display(), array.shape());
+            bail!("{path}: the array has the shape {shape:?}; expected [heads, tokens, dim] or [tokens, dim]")
+        }
+    };
+    let found = array.element_type();
+    let elements = match array.into_elements() {
+        Elements::F16(elements) => elements.into_iter().map(f32::from).collect(),
+        Elements::F32(elements) => elements,
+        Elements::F64(elements) => elements.into_iter().map(|element| element as f32).collect(),
+        _ => bail!("{}: elements of type {found}; expected float16, float32 or float64", path.display()),
+    };
+    Ok((elements, shape))
 }

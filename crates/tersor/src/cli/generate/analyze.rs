@@ -1,16 +1,15 @@
 //! `tersor generate analyze`: how attention decays, and what a mask keeps of it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
-use tersor::data::{Array, Elements, npy, npz};
 use tersor::generate::decay::{Decay, HeadDecay, Point, QueriesKeys, Settings, analyze};
 use tersor::generate::{Grid, Reads, picture};
 
-use super::{Plan, Planned, RadialFlags, ends_in, line, told, usage, write_svg};
+use super::{Plan, Planned, RadialFlags, line, read, told, usage, write_svg};
 use crate::cli::quantity::{seconds, thousands};
 use crate::cli::show::{BadUsage, Output, Threads, check_outputs, table};
 
@@ -175,26 +174,4 @@ fn parse_grid(text: &str) -> Result<(usize, usize), String> {
     sides
         .filter(|sides| sides.0 > 0 && sides.1 > 0)
         .ok_or_else(|| "expected rows x tokens in a row, such as 48x80".into())
-}
-
-/// Elements in f32, and their shape `[heads, tokens, dim]`; batches count as heads.
-fn read(path: &Path, name: &str) -> anyhow::Result<(Vec<f32>, [usize; 3])> {
-    let array: Array = if ends_in(path, "npz") { npz::open(path)?.read(name)? } else { npy::read(path)? };
-    let shape = match *array.shape() {
-        [tokens, dim] => [1, tokens, dim],
-        [heads, tokens, dim] => [heads, tokens, dim],
-        [batch, heads, tokens, dim] => [batch.saturating_mul(heads), tokens, dim],
-        _ => {
-            let (path, shape) = (path.display(), array.shape());
-            bail!("{path}: the array has the shape {shape:?}; expected [heads, tokens, dim] or [tokens, dim]")
-        }
-    };
-    let found = array.element_type();
-    let elements = match array.into_elements() {
-        Elements::F16(elements) => elements.into_iter().map(f32::from).collect(),
-        Elements::F32(elements) => elements,
-        Elements::F64(elements) => elements.into_iter().map(|element| element as f32).collect(),
-        _ => bail!("{}: elements of type {found}; expected float16, float32 or float64", path.display()),
-    };
-    Ok((elements, shape))
 }
