@@ -238,10 +238,11 @@ impl WithSimd for Tile<'_> {
         let padded = machine.padded(shape.value_width);
         let panels = KEYS / panel;
         let gathered = forward.panel_len() * panels;
-        let sizes = [count * shape.width, count, count * lanes, count * padded, gathered, forward.stage_len()];
+        let sizes =
+            [count * shape.width, count, count * lanes, count * padded, gathered, forward.stage_len(), 12 * PITCH];
         memory.hold(sizes.map(whole_lines).iter().sum());
         let mut memory = &mut memory[..];
-        let [q, reference, sums, out, gathered, stage] = sizes.map(|size| take(&mut memory, size));
+        let [q, reference, sums, out, gathered, stage, scores] = sizes.map(|size| take(&mut memory, size));
         reference.fill(LOWEST);
         sums.fill(0.0);
         out.fill(0.0);
@@ -257,7 +258,7 @@ impl WithSimd for Tile<'_> {
         let kv_place = shape.kv_place(item.head);
         let rows = forward.kv(kv_place, list.key_order());
         let base = (kv_place.0 * shape.kv_heads + kv_place.1) * shape.keys.div_ceil(panel) * forward.panel_len();
-        let mut scores = [[0.0; PITCH]; 12];
+        let (scores, _) = scores.as_chunks_mut::<PITCH>();
         let mut state = State { q, reference, sums, out };
         let mut tile = [Panel::default(); KEYS / VECTORS];
         let mut held = 0;
@@ -278,22 +279,9 @@ impl WithSimd for Tile<'_> {
         };
         if list.key_order().is_some() {
             let mut columns = list.row(item.group).iter();
-            let mut run = 0..0;
+            let (mut run, mut positions) = (0..0, [0; KEYS]);
             loop {
-                // Keys of several groups, however short, side by side in one tile.
-                let mut positions = [0; KEYS];
-                let mut filled = 0;
-                while filled < KEYS {
-                    if run.is_empty() {
-                        let Some(&column) = columns.next() else { break };
-                        run = list.keys(column as usize);
-                    }
-                    let some = run.len().min(KEYS - filled);
-                    for (to, position) in positions[filled..][..some].iter_mut().zip(run.by_ref().take(some)) {
-                        *to = list.key_order().map_or(0, |order| order[position]);
-                    }
-                    filled += some;
-                }
+                let filled = next_keys(&list, &mut columns, &mut run, &mut positions);
                 if filled == 0 {
                     break;
                 }
@@ -328,6 +316,29 @@ impl WithSimd for Tile<'_> {
         }
         state.finish(simd, forward, item, &list)
     }
+}
+
+/// The next keys of some groups, in order: those of several groups, however short, side by side in one tile. `run` is what is
+/// left of the group before. Gives their number, 0 at the end.
+fn next_keys(
+    list: &Groups<'_>,
+    columns: &mut std::slice::Iter<'_, u32>,
+    run: &mut Range<usize>,
+    keys: &mut [u32; KEYS],
+) -> usize {
+    let mut filled = 0;
+    while filled < KEYS {
+        if run.start == run.end {
+            let Some(&column) = columns.next() else { break };
+            *run = list.keys(column as usize);
+        }
+        let some = run.len().min(KEYS - filled);
+        for (to, position) in keys[filled..][..some].iter_mut().zip(run.by_ref()) {
+            *to = row_at(list.key_order(), position) as u32;
+        }
+        filled += some;
+    }
+    filled
 }
 
 /// What the rows of an item have come to, block by block.
