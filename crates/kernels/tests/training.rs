@@ -328,3 +328,15 @@ proptest! {
         is_slope(&b, &d.bias, |b| inner(&forward(&x, &w, &u, b).0, &r))?;
     }
 }
+
+#[test]
+fn a_window_as_large_as_the_plane_but_shifted_by_padding_sees_a_part() {
+    // Two by two taps on two by two pixels, of which padding leaves the first alone.
+    let window = Window::new(2, 2, 3, 1, Padding::Explicit { before: 1, after: 1 }).unwrap();
+    let pool = Pool { rows: window, columns: window };
+    for (counted, expected) in [(false, 8.0), (true, 2.0)] {
+        let mut y = [0.0];
+        pool.mean(&[8.0, 1.0, 1.0, 1.0], counted, &mut y);
+        assert_eq!(y, [expected]);
+    }
+}

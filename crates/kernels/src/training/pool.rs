@@ -108,7 +108,9 @@ impl Pool {
     /// The mean of each window; `padding_counts` as zeros, or is left out.
     pub fn mean(&self, x: &[f32], padding_counts: bool, y: &mut [f32]) {
         let (input, output) = self.planes();
-        let whole = self.columns.output * self.rows.output == 1 && self.rows.kernel * self.columns.kernel == input;
+        // One window that is the plane, and nothing beside it.
+        let taps = [self.rows.kernel * self.columns.kernel, self.rows.taps(0).len() * self.columns.taps(0).len()];
+        let whole = output == 1 && taps == [input; 2];
         x.par_chunks(input).zip(y.par_chunks_mut(output)).with_min_len(4).for_each(|(x, y)| {
             if whole {
                 y[0] = vectors(|| super::norm::sum(x)) / input as f32;
