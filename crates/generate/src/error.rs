@@ -48,6 +48,10 @@ pub enum Error {
     #[error("{field}: {why}")]
     Malformed { field: &'static str, why: String },
 
+    /// A peer of the bench that fails, or answers otherwise than we do.
+    #[error("{name}: {why}")]
+    Peer { name: String, why: String },
+
     /// A picture that cannot be drawn.
     #[error("the picture cannot be drawn: {0}")]
     Drawing(String),

@@ -23,6 +23,7 @@
 //! | file | idea |
 //! | --- | --- |
 //! | [`attend`] | attention that obeys a plan, and what it achieved |
+//! | [`bench`] | attention timed beside PyTorch's |
 //! | [`grid`] | the tokens of a clip |
 //! | [`mask`] | the plan: which blocks of keys each block of queries reads |
 //! | [`radial`] | radial masks, by blocks as they were run, and (`exact`) by tokens as they were written; `dense` |
@@ -30,6 +31,7 @@
 //! | [`picture`] | plans and decay, drawn |
 
 pub mod attend;
+pub mod bench;
 pub mod decay;
 mod error;
 pub mod grid;

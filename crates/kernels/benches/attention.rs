@@ -3,12 +3,12 @@
 //!
 //!     cargo bench -p tersor-kernels --features training --bench attention -- [--threads 2] [--only NAME] [--runs 5]
 
-use std::hint::black_box;
 use std::time::Instant;
 
-use pulp::{Arch, Simd, WithSimd};
-use tersor_kernels::attention::{Attention, Blocks, Clusters, Layout, Mask, Tensor, TensorMut};
+use tersor_kernels::attention::{Attention, Blocks, Clusters, Layout, Mask, Tensor, TensorMut, peak};
 
+/// Of the measurement of the machine's best.
+const TURNS: usize = 2_000_000;
 const HEADS: usize = 2;
 /// Queries and keys, and the width of a head.
 const SHAPES: [(usize, usize); 4] = [(4096, 64), (4096, 128), (16_384, 64), (16_384, 128)];
@@ -26,7 +26,7 @@ fn main() {
     let only = value("--only").unwrap_or_default();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
     pool.install(|| {
-        println!("{threads} threads, multiply-adds at best {:.0} GFLOP/s", peak());
+        println!("{threads} threads, multiply-adds at best {:.0} GFLOP/s", peak(TURNS));
         println!(
             "{:<36} {:>7} {:>9} {:>8} {:>9} {:>8} {:>6}",
             "", "density", "ms", "GFLOP/s", "back ms", "GFLOP/s", "peak"
@@ -90,7 +90,7 @@ impl Case {
             operations / forward,
             backward * 1e3,
             2.5 * operations / backward,
-            peak(),
+            peak(TURNS),
         );
     }
 }
@@ -174,33 +174,5 @@ impl List {
     fn as_clusters(&self) -> Clusters<'_> {
         let ([query_order, key_order], [query_offsets, key_offsets]) = (&self.orders, &self.groups);
         Clusters { query_order, query_offsets, key_order, key_offsets, offsets: &self.offsets, columns: &self.columns }
-    }
-}
-
-/// GFLOP/s of fused multiply-adds in registers, on all threads at once.
-fn peak() -> f64 {
-    const TURNS: usize = 2_000_000;
-    let start = Instant::now();
-    let operations: usize = rayon::broadcast(|_| Arch::new().dispatch(Peak(TURNS))).into_iter().sum();
-    operations as f64 / start.elapsed().as_secs_f64() * 1e-9
-}
-
-struct Peak(usize);
-
-impl WithSimd for Peak {
-    type Output = usize;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> usize {
-        const SUMS: usize = 10;
-        let factor = simd.splat_f32s(black_box(0.5));
-        let mut sums = [simd.splat_f32s(black_box(1.0)); SUMS];
-        for _ in 0..self.0 {
-            for sum in &mut sums {
-                *sum = simd.mul_add_e_f32s(*sum, factor, factor);
-            }
-        }
-        sums.iter().for_each(|sum| _ = black_box(simd.reduce_sum_f32s(*sum)));
-        2 * SUMS * S::F32_LANES * self.0
     }
 }

@@ -16,7 +16,9 @@ fn main() {
         .test("any_resolution_is_planned", unaligned)
         .test("decay_is_measured_from_arrays", analyzed)
         .test("bad_usage_exits_with_2_and_bad_files_with_1", refusals)
+        .test("attention_takes_any_shapes_and_names_what_does_not_fit", attention_shapes)
         .needs(&[CAPTURED])
+        .test("a_real_head_is_attended_densely_and_by_masks", attended)
         .test("a_real_head_is_analysed_from_an_npz", real)
         .run()
 }
@@ -228,5 +230,73 @@ fn refusals() -> Result {
         assert!(output.stdout.is_empty(), "{line}");
     }
     assert_eq!(folder.names()?, before, "something was left behind");
+    Ok(())
+}
+
+/// Sixteen frames of a real video transformer, one head of queries, keys and values.
+fn attended() -> Result {
+    let folder = Folder::new()?;
+    let file = shared::file(CAPTURED).ok_or("no file")?.display().to_string();
+    let tensors = format!("--q {file} --k {file} --v {file}");
+    let dense = json(&folder, &format!("attention {tensors} --verify --out @dense.npy"))?;
+    assert_eq!(
+        (&dense["pairs"], &dense["density"], &dense["queries"]),
+        (&json!(4096 * 4096), &json!(1.0), &json!(4096))
+    );
+    assert!(number(&dense["largest_difference"])? <= 2e-5, "{dense}");
+    let mask = "--method radial --frames 16 --tokens-per-frame 256 --block 64";
+    let radial = json(&folder, &format!("attention {tensors} {mask} --verify --out @radial.npy --threads 1"))?;
+    assert!((number(&radial["density"])? - 0.5684).abs() < 5e-5, "{radial}");
+    assert!(number(&radial["largest_difference"])? <= 2e-5 && number(&radial["achieved_speed_up"])? > 0.0, "{radial}");
+    json(&folder, &format!("attention {tensors} {mask} --out @again.npy --threads 2"))?;
+    assert!(std::fs::read(folder.at("radial.npy"))? == std::fs::read(folder.at("again.npy"))?, "threads change bytes");
+    let exact = json(&folder, &format!("attention {tensors} {mask} --exact --verify --out @exact.npy"))?;
+    assert!(number(&exact["largest_difference"])? <= 2e-5, "{exact}");
+    assert_eq!(exact["pairs"], exact["plan"]["pairs"]);
+    let output = npy::read(folder.at("radial.npy"))?;
+    assert_eq!(output.shape(), [1, 4096, 64]);
+    Ok(())
+}
+
+/// Grouped queries, more keys than queries, causal; what is wrong is named and nothing is written.
+fn attention_shapes() -> Result {
+    let folder = Folder::new()?;
+    let write = |name: &str, shape: [usize; 3], odd: Option<f32>| -> Result {
+        let count = shape.iter().product();
+        let mut numbers: Vec<f32> = (0..count).map(|i| (i as f32 * 0.37).sin()).collect();
+        numbers[count / 2] = odd.unwrap_or(numbers[count / 2]);
+        Ok(npy::write(folder.at(name), &Array::new(shape, Elements::F32(numbers)).ok_or("an array")?)?)
+    };
+    write("q.npy", [4, 30, 16], None)?;
+    write("k.npy", [2, 50, 16], None)?;
+    write("v.npy", [2, 50, 24], None)?;
+    write("nan.npy", [2, 50, 24], Some(f32::NAN))?;
+    let report = json(&folder, "attention --q @q.npy --k @k.npy --v @v.npy --causal --verify --out @o.npy")?;
+    assert_eq!((&report["kv_heads"], &report["keys"]), (&json!(2), &json!(50)));
+    assert_eq!(report["pairs"], json!(4 * (21..=50).sum::<u32>()));
+    assert!(number(&report["largest_difference"])? <= 2e-5, "{report}");
+    assert_eq!(npy::read(folder.at("o.npy"))?.shape(), [4, 30, 24]);
+    for (line, code, told) in [
+        ("--q @q.npy --k @k.npy --v @nan.npy --out @x.npy", 1, "v has a number that is not finite"),
+        ("--q @q.npy --k @v.npy --v @v.npy --out @x.npy", 1, "k has the shape"),
+        ("--q @q.npy --k @k.npy --v @v.npy --method radial --out @x.npy", 2, "--frames"),
+        ("--q @q.npy --k @k.npy --v @v.npy --frames 3 --out @x.npy", 2, "--method radial"),
+        (
+            "--q @q.npy --k @k.npy --v @v.npy --method radial --frames 0 --tokens-per-frame 8 --out @x.npy",
+            2,
+            "frames is 0",
+        ),
+        (
+            "--q @q.npy --k @k.npy --v @v.npy --method radial --frames 5 --tokens-per-frame 8 --out @x.npy",
+            1,
+            "differ in queries",
+        ),
+        ("--q @no.npy --k @k.npy --v @v.npy --out @x.npy", 1, "no.npy"),
+    ] {
+        let output = tersor(&folder, &format!("attention {line}"))?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(code) && said.contains(told), "{line}: {said}");
+        assert!(!folder.at("x.npy").exists(), "{line} has written something");
+    }
     Ok(())
 }

@@ -39,6 +39,7 @@
 //! | `exp2` | 2^x in vectors |
 //! | `product` | the products on register tiles |
 //! | `pack` | rows as the products read them |
+//! | `peak` | what the machine's multiply-adds reach at best |
 //! | `memory` | memory on cache lines, rows that threads share, the queue of work |
 
 mod backward;
@@ -50,6 +51,7 @@ mod mask;
 mod memory;
 mod merge;
 mod pack;
+mod peak;
 mod product;
 pub mod reference;
 mod shape;
@@ -58,4 +60,5 @@ mod step;
 pub use finite::first_not_finite;
 pub use mask::{Blocks, Clusters, Mask};
 pub use merge::merge;
+pub use peak::peak;
 pub use shape::{Attention, Error, Layout, Report, Tensor, TensorMut};

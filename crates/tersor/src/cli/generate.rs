@@ -13,6 +13,7 @@ use super::show::BadUsage;
 
 mod analyze;
 mod attention;
+mod bench;
 mod mask;
 
 /// Pictures and videos with fewer pairs of tokens
@@ -21,6 +22,7 @@ pub enum Generate {
     Mask(mask::Mask),
     Analyze(analyze::Analyze),
     Attention(attention::Attention),
+    Bench(bench::Bench),
 }
 
 impl Generate {
@@ -29,6 +31,7 @@ impl Generate {
             Self::Mask(mask) => mask.run(),
             Self::Analyze(analyze) => analyze.run(),
             Self::Attention(attention) => attention.run(),
+            Self::Bench(bench) => bench.run(),
         }
     }
 }

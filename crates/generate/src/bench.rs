@@ -1,0 +1,323 @@
+//! Attention timed beside PyTorch's, on the same shapes and masks, in one run.
+//!
+//! Machines are noisy, so all are measured in turn, round by round; a figure is the median over rounds. The peers are a
+//! server, `bench/peers/attention.py`: `scaled_dot_product_attention` computes all pairs, forward and backward; compiled
+//! `flex_attention` is given the same blocks. Planning is apart: see the bench `mask`.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tersor_data::{Array, Elements, npy, peer};
+use tersor_kernels::attention::{Attention, Blocks, Layout, Mask, Tensor, TensorMut, peak};
+
+use crate::{Block, BlockMask, Error, Radial};
+
+/// What is timed.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// In the table.
+    pub name: String,
+    /// Heads, tokens, and numbers of a query.
+    pub shape: [usize; 3],
+    /// What is read; all without one.
+    pub mask: Option<BlockMask>,
+    /// Whether gradients are timed instead of outputs.
+    pub backward: bool,
+}
+
+impl Case {
+    fn dense(heads: usize, tokens: usize, width: usize, backward: bool) -> Self {
+        let name = format!("dense {heads}x{tokens}x{width}");
+        Self { name, shape: [heads, tokens, width], mask: None, backward }
+    }
+
+    fn radial(heads: usize, width: usize, radial: Radial, backward: bool) -> Result<Self, Error> {
+        let Radial { frames, tokens_per_frame, block, .. } = radial;
+        let (mask, tokens) = (radial.plan()?, radial.tokens()?);
+        let name = format!("radial {heads}x{tokens}x{width}, {frames} frames of {tokens_per_frame}, blocks of {block}");
+        Ok(Self { name, shape: [heads, tokens, width], mask: Some(mask), backward })
+    }
+
+    /// The shapes by which the kernel is judged; the last two, of Wan's default clip, only if `large`: half a minute for each
+    /// round of each side.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn standard(large: bool) -> Result<Vec<Self>, Error> {
+        let square =
+            |block, decay, frames, tokens| Radial { block: Block::square(block), decay, ..Radial::new(frames, tokens) };
+        let mut cases = Vec::new();
+        for backward in [false, true] {
+            for width in [64, 128] {
+                cases.push(Self::dense(2, 16_384, width, backward));
+            }
+            cases.push(Self::radial(2, 64, square(128, 1.0, 64, 256), backward)?);
+            cases.push(Self::radial(2, 64, square(64, 1.0, 128, 128), backward)?);
+        }
+        if large {
+            cases.push(Self::dense(1, 69_120, 128, false));
+            cases.push(Self::radial(1, 128, square(128, 0.2, 18, 3_840), false)?);
+        }
+        Ok(cases)
+    }
+}
+
+/// One case.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    /// The case.
+    pub name: String,
+    /// `forward` or `backward`.
+    pub pass: &'static str,
+    /// The share of pairs that are read.
+    pub density: f64,
+    /// Ours.
+    pub seconds: f64,
+    /// Arithmetic on pairs that are read: 4 operations a number of a query forward, 10 backward.
+    pub gigaflops: f64,
+    /// What multiply-adds in registers reached in the same round, the median.
+    pub peak_gigaflops: f64,
+    /// The peers that take part: name and seconds.
+    pub peers: Vec<(String, f64)>,
+}
+
+/// The peers, in a process of their own.
+#[derive(Debug)]
+pub struct Peers {
+    server: peer::Server,
+    /// Name and version of each.
+    pub present: Vec<(String, String)>,
+}
+
+#[derive(Deserialize)]
+struct Greeting {
+    peers: Vec<Named>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+    version: String,
+}
+
+#[derive(Deserialize)]
+struct Round {
+    seconds: f64,
+}
+
+impl Peers {
+    /// Starts `command`, which is `bench/peers/attention.py` run by some Python.
+    ///
+    /// # Errors
+    /// Why it is not there, in one line for people.
+    pub fn start(command: Command) -> Result<Self, String> {
+        let (server, greeting) = peer::Server::start::<Greeting>(command)?;
+        let present = greeting.peers.into_iter().map(|peer| (peer.name, peer.version)).collect();
+        Ok(Self { server, present })
+    }
+}
+
+/// Turns of the measurement of the machine's best.
+const TURNS: usize = 2_000_000;
+/// How far a peer's output may be from ours.
+const APART: f32 = 1e-4;
+
+/// Measures a case in `rounds` rounds after one that warms up and compares outputs. `folder` holds what peers are given.
+///
+/// # Errors
+/// [`Error::Peer`] from a peer that has loaded a case and then fails or answers otherwise; what writing files says.
+pub fn measure(case: &Case, rounds: usize, mut peers: Option<&mut Peers>, folder: &Path) -> Result<Row, Error> {
+    let [heads, tokens, width] = case.shape;
+    let ours = Ours::new(case);
+    let mut loaded = Vec::new();
+    if let Some(peers) = peers.as_deref_mut() {
+        for (name, request) in requests(case, &ours, folder)? {
+            // A peer that has no such pass, or whose compiler is missing, does not take part.
+            if peers.server.ask::<Value>(&request).is_ok() {
+                loaded.push((name, Vec::new()));
+            }
+        }
+    }
+    let (mut seconds, mut peaks) = (Vec::new(), Vec::new());
+    let mut results = Results::new(&ours);
+    for round in 0..=rounds.max(1) {
+        let best = peak(TURNS);
+        let time = ours.run(&mut results, case.backward)?;
+        if round > 0 {
+            peaks.push(best);
+            seconds.push(time);
+        }
+        let Some(peers) = peers.as_deref_mut() else { continue };
+        for (name, times) in &mut loaded {
+            let file = folder.join("answer.npy");
+            let mut request = json!({ "run": name, "runs": 1 });
+            if round == 0 {
+                request["output"] = json!(file);
+            }
+            let answer: Result<Round, String> = peers.server.ask(&request);
+            let answer = answer.map_err(|why| Error::Peer { name: name.clone(), why })?;
+            // PyTorch's dense form says nothing of what a mask leaves.
+            if round == 0 && (case.mask.is_none() || name == "flex_attention") {
+                compare(name, &file, if case.backward { &results.dq } else { &results.out })?;
+            } else if round > 0 {
+                times.push(answer.seconds);
+            }
+        }
+    }
+    if let Some(peers) = peers {
+        for (name, _) in &loaded {
+            let dropped: Result<Value, String> = peers.server.ask(&json!({ "drop": name }));
+            dropped.map_err(|why| Error::Peer { name: name.clone(), why })?;
+        }
+    }
+    let blocks = ours.blocks();
+    let pairs = ours.mask(&blocks).pairs(&ours.shape) as f64;
+    let seconds = median(seconds);
+    let operations = if case.backward { 10.0 } else { 4.0 };
+    Ok(Row {
+        name: case.name.clone(),
+        pass: if case.backward { "backward" } else { "forward" },
+        density: pairs / (heads * tokens * tokens) as f64,
+        seconds,
+        gigaflops: operations * pairs * width as f64 / seconds * 1e-9,
+        peak_gigaflops: median(peaks),
+        peers: loaded.into_iter().map(|(name, times)| (name, median(times))).collect(),
+    })
+}
+
+/// The kernel with what it reads: numbers N(0, 1).
+struct Ours<'a> {
+    shape: Attention,
+    layout: Layout,
+    given: Option<&'a BlockMask>,
+    qkv: [Vec<f32>; 3],
+    out_gradient: Vec<f32>,
+}
+
+/// What it writes.
+struct Results {
+    out: Vec<f32>,
+    logarithms: Vec<f32>,
+    dq: Vec<f32>,
+    dk: Vec<f32>,
+    dv: Vec<f32>,
+    forward: bool,
+}
+
+impl Results {
+    fn new(ours: &Ours<'_>) -> Self {
+        let zeros = || vec![0.0; ours.out_gradient.len()];
+        let logarithms = vec![0.0; ours.shape.rows()];
+        Self { out: zeros(), logarithms, dq: zeros(), dk: zeros(), dv: zeros(), forward: false }
+    }
+}
+
+impl<'a> Ours<'a> {
+    fn new(case: &'a Case) -> Self {
+        let [heads, tokens, width] = case.shape;
+        let mut draws = ChaCha8Rng::seed_from_u64(1);
+        // Of four uniform numbers the sum is normal enough.
+        let mut normal = || (0..4).map(|_| draws.random_range(-1.0..1.0f32)).sum::<f32>() * 0.866;
+        let mut numbers = || -> Vec<f32> { (0..heads * tokens * width).map(|_| normal()).collect() };
+        let qkv = [numbers(), numbers(), numbers()];
+        Self {
+            shape: Attention::new(heads, tokens, tokens, width),
+            layout: Layout::heads_first(heads, tokens, width),
+            given: case.mask.as_ref(),
+            qkv,
+            out_gradient: numbers(),
+        }
+    }
+
+    fn blocks(&self) -> Vec<Blocks<'_>> {
+        let of = |mask: &'a BlockMask| Blocks {
+            query_block: mask.query_block,
+            key_block: mask.key_block,
+            offsets: &mask.offsets,
+            columns: &mask.columns,
+        };
+        self.given.map(of).into_iter().collect()
+    }
+
+    fn mask<'b>(&self, blocks: &'b [Blocks<'b>]) -> Mask<'b> {
+        if blocks.is_empty() { Mask::All } else { Mask::Blocks(blocks) }
+    }
+
+    fn run(&self, results: &mut Results, backward: bool) -> Result<f64, Error> {
+        let layout = self.layout;
+        let blocks = self.blocks();
+        let mask = self.mask(&blocks);
+        let [q, k, v] = [0, 1, 2].map(|which| Tensor { data: &self.qkv[which], layout });
+        let Results { out, logarithms, dq, dk, dv, forward } = results;
+        if !backward || !*forward {
+            let start = Instant::now();
+            self.shape.forward([q, k, v], &mask, TensorMut { data: out, layout }, Some(logarithms))?;
+            *forward = true;
+            if !backward {
+                return Ok(start.elapsed().as_secs_f64());
+            }
+        }
+        let given = (Tensor { data: out, layout }, &logarithms[..], Tensor { data: &self.out_gradient, layout });
+        let start = Instant::now();
+        let to = [dq, dk, dv].map(|data| TensorMut { data, layout });
+        self.shape.backward([q, k, v], &mask, given, to)?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+}
+
+/// What each peer is asked to load.
+fn requests(case: &Case, ours: &Ours<'_>, folder: &Path) -> Result<Vec<(String, Value)>, Error> {
+    let [heads, tokens, width] = case.shape;
+    let named = ["q", "k", "v", "out_gradient"];
+    let tensors = ours.qkv.iter().chain([&ours.out_gradient]);
+    let mut request = json!({
+        "threads": rayon::current_num_threads(),
+        "pass": if case.backward { "backward" } else { "forward" },
+    });
+    for (name, numbers) in named.into_iter().zip(tensors) {
+        let file = folder.join(format!("{name}.npy"));
+        if let Some(array) = Array::new([1, heads, tokens, width], Elements::F32(numbers.clone())) {
+            npy::write(&file, &array)?;
+        }
+        request[name] = json!(file);
+    }
+    let of = |name: &str, kind: &str, more: Value| {
+        let mut request = request.clone();
+        request["load"] = json!(name);
+        request["do"] = json!(kind);
+        if !more.is_null() {
+            request["blocks"] = more;
+        }
+        (name.to_owned(), request)
+    };
+    let mut wanted = vec![of("sdpa", "sdpa", Value::Null)];
+    if let Some(mask) = &case.mask {
+        let BlockMask { query_block, key_block, offsets, columns, .. } = mask;
+        let blocks =
+            json!({ "query_block": query_block, "key_block": key_block, "offsets": offsets, "columns": columns });
+        wanted.push(of("flex_attention", "flex", blocks));
+    }
+    Ok(wanted)
+}
+
+fn compare(name: &str, file: &Path, ours: &[f32]) -> Result<(), Error> {
+    let answer = npy::read(file)?;
+    let peer = |why: String| Error::Peer { name: name.into(), why };
+    let Elements::F32(theirs) = answer.elements() else { return Err(peer("it does not answer in f32".into())) };
+    if theirs.len() != ours.len() {
+        return Err(peer(format!("it answers {} numbers where we have {}", theirs.len(), ours.len())));
+    }
+    let apart = ours.iter().zip(theirs).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
+    // NaN is apart, too.
+    if apart <= APART { Ok(()) } else { Err(peer(format!("it answers otherwise, by {apart:.1e}"))) }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
