@@ -29,6 +29,7 @@
 //! | [`radial`] | radial masks, by blocks as they were run, and (`exact`) by tokens as they were written; `dense` |
 //! | [`decay`] | how attention decays with distance, and what a mask keeps of it; `synthetic` queries and keys |
 //! | [`picture`] | plans and decay, drawn |
+//! | [`tour`] | the stop on the tour |
 
 pub mod attend;
 pub mod bench;
@@ -38,6 +39,7 @@ pub mod grid;
 pub mod mask;
 pub mod picture;
 pub mod radial;
+pub mod tour;
 
 pub use error::Error;
 pub use grid::Grid;

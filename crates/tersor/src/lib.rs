@@ -61,6 +61,8 @@ pub fn stops() -> Vec<Box<dyn Stop>> {
     stops.extend(tiny::tour::stops());
     #[cfg(feature = "compress")]
     stops.extend(compress::tour::stops());
+    #[cfg(feature = "generate")]
+    stops.extend(generate::tour::stops());
     #[cfg(feature = "graph")]
     stops.extend(graph::tour::stops());
     #[cfg(feature = "train")]
