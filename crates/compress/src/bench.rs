@@ -7,14 +7,14 @@
 //! few parameters are left.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tersor_data::{Array, Elements, npy, peer};
+use tersor_data::peer::{Peers, largest_difference};
+use tersor_data::{Array, Elements, npy};
 use tersor_network::float::{Float, Kernel, Session};
 use tersor_network::{Network, onnx};
 
@@ -174,40 +174,9 @@ fn convolution(shape: [usize; 3], out: usize, kernel: usize) -> Result<Network, 
     Ok(net.finish(y))
 }
 
-/// The peers, in a process of their own.
-#[derive(Debug)]
-pub struct Peers {
-    server: peer::Server,
-    /// Name and version of each.
-    pub present: Vec<(String, String)>,
-}
-
-#[derive(Deserialize)]
-struct Greeting {
-    peers: Vec<Named>,
-}
-
-#[derive(Deserialize)]
-struct Named {
-    name: String,
-    version: String,
-}
-
 #[derive(Deserialize)]
 struct Round {
     seconds: f64,
-}
-
-impl Peers {
-    /// Starts `command`, which is `bench/peers/compress.py` run by some Python.
-    ///
-    /// # Errors
-    /// Why it is not there, in one line for people.
-    pub fn start(command: Command) -> Result<Self, String> {
-        let (server, greeting) = peer::Server::start::<Greeting>(command)?;
-        let present = greeting.peers.into_iter().map(|peer| (peer.name, peer.version)).collect();
-        Ok(Self { server, present })
-    }
 }
 
 /// A peer that has loaded a case.
@@ -333,15 +302,8 @@ pub fn bench(
 
 /// The largest difference of a peer's answer to ours, as a share of our largest number.
 fn compared(peer: &str, file: &Path, ours: &[f32]) -> Result<f64, Error> {
-    let answer = npy::read(file).map_err(|error| refused(peer, error.to_string()))?;
-    let Elements::F32(theirs) = answer.elements() else {
-        return Err(refused(peer, "it does not answer in f32".into()));
-    };
-    if theirs.len() != ours.len() {
-        return Err(refused(peer, format!("it answers {} numbers where we have {}", theirs.len(), ours.len())));
-    }
+    let apart = largest_difference(file, ours).map_err(|why| refused(peer, why))?;
     let largest = ours.iter().fold(f32::MIN_POSITIVE, |most, y| most.max(y.abs()));
-    let apart = ours.iter().zip(theirs).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
     let share = f64::from(apart / largest);
     // NaN is apart, too.
     if share <= APART { Ok(share) } else { Err(refused(peer, format!("it answers otherwise, by {share:.1e}"))) }

@@ -4,13 +4,16 @@
 //! speak this: first a greeting, then an answer to each request; an answer with the field `error` is a refusal.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::{Elements, npy};
 
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -74,6 +77,52 @@ impl Server {
     }
 }
 
+/// A server that says in its greeting which peers it has: `{"peers": [{"name", "version"}...]}`.
+#[derive(Debug)]
+pub struct Peers {
+    /// Who answers.
+    pub server: Server,
+    /// Name and version of each.
+    pub present: Vec<(String, String)>,
+}
+
+#[derive(Deserialize)]
+struct Greeting {
+    peers: Vec<Named>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+    version: String,
+}
+
+impl Peers {
+    /// Starts `command`, a script under `bench/peers` run by some Python.
+    ///
+    /// # Errors
+    /// Why it is not there, in one line for people.
+    pub fn start(command: Command) -> Result<Self, String> {
+        let (server, greeting) = Server::start::<Greeting>(command)?;
+        let present = greeting.peers.into_iter().map(|peer| (peer.name, peer.version)).collect();
+        Ok(Self { server, present })
+    }
+}
+
+/// The largest difference between the f32 that a peer wrote to an `.npy` and ours; NaN if one of them is.
+///
+/// # Errors
+/// What is wrong with the file, in one line for people.
+pub fn largest_difference(file: &Path, ours: &[f32]) -> Result<f32, String> {
+    let answer = npy::read(file).map_err(|error| error.to_string())?;
+    let Elements::F32(theirs) = answer.elements() else { return Err("it does not answer in f32".into()) };
+    if theirs.len() != ours.len() {
+        return Err(format!("it answers {} numbers where we have {}", theirs.len(), ours.len()));
+    }
+    let apart = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs());
+    Ok(apart.fold(0.0, |most: f32, apart| if apart.is_nan() || apart > most { apart } else { most }))
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -84,6 +133,7 @@ impl Drop for Server {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+    use crate::Array;
 
     fn shell(script: &str) -> Command {
         let mut command = Command::new("sh");
@@ -99,6 +149,20 @@ mod tests {
         assert_eq!(server.ask::<Vec<u32>>(&7), Ok(vec![7]));
         assert_eq!(server.ask::<Value>(&7), Err("no".into()));
         assert_eq!(server.ask::<Value>(&7), Err("it stopped".into()));
+    }
+
+    #[test]
+    fn a_difference_is_the_largest_and_nan_stays_nan() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("y.npy");
+        let write = |values: [f32; 3]| {
+            npy::write(&file, &Array::new([3], Elements::F32(values.to_vec())).expect("three")).expect("written");
+        };
+        write([1.0, 2.5, 3.0]);
+        assert_eq!(largest_difference(&file, &[1.0, 2.0, 3.25]), Ok(0.5));
+        assert!(largest_difference(&file, &[1.0]).is_err_and(|why| why.contains("3 numbers where we have 1")));
+        write([f32::NAN, 2.0, 9.0]);
+        assert!(largest_difference(&file, &[1.0, 2.0, 3.0]).is_ok_and(f32::is_nan));
     }
 
     #[test]

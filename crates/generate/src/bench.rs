@@ -5,14 +5,14 @@
 //! `flex_attention` is given the same blocks. Planning is apart: see the bench `mask`.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tersor_data::{Array, Elements, npy, peer};
+use tersor_data::peer::{Peers, largest_difference};
+use tersor_data::{Array, Elements, npy};
 use tersor_kernels::attention::{Attention, Blocks, Layout, Mask, Tensor, TensorMut, peak};
 
 use crate::{Block, BlockMask, Error, Radial};
@@ -86,40 +86,9 @@ pub struct Row {
     pub peers: Vec<(String, f64)>,
 }
 
-/// The peers, in a process of their own.
-#[derive(Debug)]
-pub struct Peers {
-    server: peer::Server,
-    /// Name and version of each.
-    pub present: Vec<(String, String)>,
-}
-
-#[derive(Deserialize)]
-struct Greeting {
-    peers: Vec<Named>,
-}
-
-#[derive(Deserialize)]
-struct Named {
-    name: String,
-    version: String,
-}
-
 #[derive(Deserialize)]
 struct Round {
     seconds: f64,
-}
-
-impl Peers {
-    /// Starts `command`, which is `bench/peers/attention.py` run by some Python.
-    ///
-    /// # Errors
-    /// Why it is not there, in one line for people.
-    pub fn start(command: Command) -> Result<Self, String> {
-        let (server, greeting) = peer::Server::start::<Greeting>(command)?;
-        let present = greeting.peers.into_iter().map(|peer| (peer.name, peer.version)).collect();
-        Ok(Self { server, present })
-    }
 }
 
 /// Turns of the measurement of the machine's best.
@@ -306,13 +275,8 @@ fn requests(case: &Case, ours: &Ours<'_>, folder: &Path) -> Result<Vec<(String, 
 }
 
 fn compare(name: &str, file: &Path, ours: &[f32]) -> Result<(), Error> {
-    let answer = npy::read(file)?;
     let peer = |why: String| Error::Peer { name: name.into(), why };
-    let Elements::F32(theirs) = answer.elements() else { return Err(peer("it does not answer in f32".into())) };
-    if theirs.len() != ours.len() {
-        return Err(peer(format!("it answers {} numbers where we have {}", theirs.len(), ours.len())));
-    }
-    let apart = ours.iter().zip(theirs).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
+    let apart = largest_difference(file, ours).map_err(peer)?;
     // NaN is apart, too.
     if apart <= APART { Ok(()) } else { Err(peer(format!("it answers otherwise, by {apart:.1e}"))) }
 }

@@ -17,6 +17,7 @@ fn main() {
         .test("decay_is_measured_from_arrays", analyzed)
         .test("bad_usage_exits_with_2_and_bad_files_with_1", refusals)
         .test("attention_takes_any_shapes_and_names_what_does_not_fit", attention_shapes)
+        .test("a_bench_times_attention_and_says_why_peers_are_missing", bench)
         .needs(&[CAPTURED])
         .test("a_real_head_is_attended_densely_and_by_masks", attended)
         .test("a_real_head_is_analysed_from_an_npz", real)
@@ -297,6 +298,21 @@ fn attention_shapes() -> Result {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(code) && said.contains(told), "{line}: {said}");
         assert!(!folder.at("x.npy").exists(), "{line} has written something");
+    }
+    Ok(())
+}
+
+fn bench() -> Result {
+    let folder = Folder::new()?;
+    let report = json(&folder, "bench --only radial --rounds 1 --python /no/such/python")?;
+    assert!(report["missing"].as_str().is_some_and(|why| why.contains("/no/such/python")), "{report}");
+    let rows = report["rows"].as_array().ok_or("no rows")?;
+    let passes: Vec<_> = rows.iter().filter_map(|row| row["pass"].as_str()).collect();
+    assert_eq!(passes, ["forward", "forward", "backward", "backward"], "{report}");
+    for row in rows {
+        let density = number(&row["density"])?;
+        assert!((density - 0.296).abs() < 1e-3 || (density - 0.109).abs() < 1e-3, "{row}");
+        assert!(number(&row["gigaflops"])? > 0.0 && number(&row["peak_gigaflops"])? > 0.0, "{row}");
     }
     Ok(())
 }

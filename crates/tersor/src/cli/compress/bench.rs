@@ -6,8 +6,9 @@ use std::process::Command;
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
-use tersor::compress::bench::{self, Case, Peers, Row, Settings};
+use tersor::compress::bench::{self, Case, Row, Settings};
 use tersor::compress::granularity::Granularity;
+use tersor::data::peer::Peers;
 
 use super::source;
 use crate::cli::machine::Machine;

@@ -6,7 +6,8 @@ use std::process::Command;
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
-use tersor::generate::bench::{Case, Peers, Row, measure};
+use tersor::data::peer::Peers;
+use tersor::generate::bench::{Case, Row, measure};
 
 use crate::cli::machine::Machine;
 use crate::cli::show::{Output, Threads, table};
