@@ -19,7 +19,7 @@ use crate::training::tile::VECTORS;
 
 /// The vectors of the machine.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Machine {
+pub(crate) struct Machine {
     /// Numbers of a vector.
     pub lanes: usize,
     /// Rows of a register tile, at most.
@@ -55,7 +55,7 @@ impl WithSimd for Ask {
 
 /// Some rows of a head, in any order.
 #[derive(Clone, Copy)]
-pub(super) struct Rows<'a> {
+pub(crate) struct Rows<'a> {
     pub tensor: Tensor<'a>,
     pub place: (usize, usize),
     pub width: usize,
@@ -76,7 +76,7 @@ pub(super) fn row_at(order: Option<&[u32]>, position: usize) -> usize {
 
 /// Columns of the rows at `positions`, in `vectors` vectors of `lanes` numbers; those beyond the rows are 0. `stage` holds the
 /// rows in between.
-pub(super) fn columns(rows: &Rows<'_>, positions: Range<usize>, padded: usize, stage: &mut [f32], to: &mut [f32]) {
+pub(crate) fn columns(rows: &Rows<'_>, positions: Range<usize>, padded: usize, stage: &mut [f32], to: &mut [f32]) {
     let (count, width) = (positions.len(), rows.width);
     for (position, stage) in positions.zip(stage.chunks_exact_mut(width)) {
         stage.copy_from_slice(rows.at(position));
@@ -103,7 +103,7 @@ pub(super) fn groups(rows: &Rows<'_>, positions: Range<usize>, capacity: usize, 
 }
 
 /// Blocks of the rows at `positions`, times `scale`, of at most `most` rows each. `stage` holds the rows in between.
-pub(super) fn blocks(
+pub(crate) fn blocks(
     rows: &Rows<'_>,
     positions: Range<usize>,
     scale: f32,
