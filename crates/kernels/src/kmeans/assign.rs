@@ -12,6 +12,7 @@ use crate::attention::memory::{Lines, take, whole_lines};
 use crate::attention::pack::{self, Machine, Rows};
 use crate::attention::product::{block, by_rows, scores};
 use crate::attention::{Layout, Tensor};
+use crate::sparse::transpose::{Pitched, transpose};
 use crate::training::norm::dot;
 use crate::training::tile::VECTORS;
 
@@ -34,13 +35,13 @@ pub(super) struct Nearest<'a> {
 impl<'a> Nearest<'a> {
     pub fn new(points: &'a [f32], width: usize) -> Self {
         let arch = Arch::new();
-        let squares = points.par_chunks(POINTS * width).map(|points| {
-            arch.dispatch(
-                #[inline(always)]
-                || points.chunks_exact(width).map(|x| f64::from(dot(x, x))).sum(),
-            )
-        });
+        let squares = points.par_chunks(POINTS * width).map(|points| arch.dispatch(Squares { points, width }));
         Self { points, width, arch, machine: Machine::of(arch), squares: squares.collect(), blocks: Lines::new(0) }
+    }
+
+    /// Σ ‖x‖² of all points.
+    pub fn squares(&self) -> f64 {
+        self.squares.iter().sum()
     }
 
     /// The nearest of the centroids for each point, and the sum of squared distances to them.
@@ -56,7 +57,9 @@ impl<'a> Nearest<'a> {
         let square = |centroid: &[f32]| centroid.iter().map(|&c| f64::from(c) * f64::from(c)).sum::<f64>() as f32;
         let squares: Vec<f32> = centroids.chunks_exact(width).map(square).collect();
 
-        let mut labels = vec![0; self.points.len() / width];
+        // Whole panels, so that a task writes its labels as vectors.
+        let count = self.points.len() / width;
+        let mut labels = vec![0; count.next_multiple_of(machine.panel())];
         let (blocks, squares) = (&self.blocks[..clusters * width], &squares);
         let least = labels.par_chunks_mut(POINTS).zip(self.points.par_chunks(POINTS * width)).map_init(
             || Lines::new(0),
@@ -66,7 +69,27 @@ impl<'a> Nearest<'a> {
         );
         // Added up in the order of the points, whichever thread was first.
         let least: Vec<f64> = least.collect();
+        labels.truncate(count);
         (labels, least.iter().zip(&self.squares).map(|(least, squares)| (squares + least).max(0.0)).sum())
+    }
+}
+
+/// Σ ‖x‖².
+struct Squares<'a> {
+    points: &'a [f32],
+    width: usize,
+}
+
+impl WithSimd for Squares<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f64 {
+        let mut sum = 0.0;
+        for x in self.points.chunks_exact(self.width) {
+            sum += f64::from(dot(x, x));
+        }
+        sum
     }
 }
 
@@ -79,6 +102,7 @@ struct Task<'a> {
     blocks: &'a [f32],
     /// ‖c‖².
     squares: &'a [f32],
+    /// Of whole panels.
     labels: &'a mut [u32],
     memory: &'a mut Lines,
 }
@@ -90,20 +114,19 @@ impl WithSimd for Task<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> f64 {
         let Self { points, width, machine, blocks, squares, labels, memory } = self;
-        let (count, panel) = (labels.len(), machine.panel());
-        let padded = count.next_multiple_of(panel);
-        let sizes = [padded * width, padded, padded, panel * width];
+        let (count, padded, panel) = (points.len() / width, labels.len(), machine.panel());
+        let sizes = [padded * width, padded];
         memory.hold(sizes.map(whole_lines).iter().sum());
         let mut memory = &mut memory[..];
-        let [columns, least, nearest, stage] = sizes.map(|size| take(&mut memory, size));
+        let [columns, least] = sizes.map(|size| take(&mut memory, size));
         least.fill(f32::INFINITY);
-        nearest.fill(0.0);
+        labels.fill(0);
 
-        let tensor = Tensor { data: points, layout: Layout::heads_first(1, count, width) };
-        let rows = Rows { tensor, place: (0, 0), width, order: None };
-        for (index, columns) in columns.chunks_exact_mut(panel * width).enumerate() {
-            let first = index * panel;
-            pack::columns(&rows, first..count.min(first + panel), panel, stage, columns);
+        let of_panels = columns.chunks_exact_mut(panel * width).zip(points.chunks(panel * width));
+        for (columns, points) in of_panels {
+            // Columns beyond the points are of an earlier task, or 0: numbers that no one asks for.
+            let to = Pitched { data: columns, pitch: panel };
+            transpose(Pitched { data: points, pitch: width }, (points.len() / width, width), to);
         }
 
         let clusters = squares.len();
@@ -111,18 +134,17 @@ impl WithSimd for Task<'_> {
         let kept = (KEPT / (machine.rows * width)).max(1);
         for from in (0..tiles).step_by(kept) {
             let panels = columns.chunks_exact(panel * width);
-            let of_panels = least.chunks_exact_mut(panel).zip(nearest.chunks_exact_mut(panel));
-            for (columns, (least, nearest)) in panels.zip(of_panels) {
+            let of_panels = least.chunks_exact_mut(panel).zip(labels.chunks_exact_mut(panel));
+            for (columns, (least, labels)) in panels.zip(of_panels) {
                 for index in from..tiles.min(from + kept) {
                     let (first, height) = block(clusters, index, machine.rows);
                     let (block, squares) = (&blocks[first * width..][..height * width], &squares[first..]);
                     by_rows!(S, height, {
-                        simd.vectorize(Compare::<M> { first, block, squares, columns, least, nearest });
+                        simd.vectorize(Compare::<M> { first, block, squares, columns, least, labels });
                     });
                 }
             }
         }
-        labels.iter_mut().zip(&*nearest).for_each(|(label, &nearest)| *label = nearest.to_bits());
         least[..count].iter().map(|&least| f64::from(least)).sum()
     }
 }
@@ -135,8 +157,7 @@ struct Compare<'a, const M: usize> {
     squares: &'a [f32],
     columns: &'a [f32],
     least: &'a mut [f32],
-    /// Numbers of centroids, as bits.
-    nearest: &'a mut [f32],
+    labels: &'a mut [u32],
 }
 
 impl<const M: usize> WithSimd for Compare<'_, M> {
@@ -144,20 +165,21 @@ impl<const M: usize> WithSimd for Compare<'_, M> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { first, block, squares, columns, least, nearest } = self;
+        let Self { first, block, squares, columns, least, labels } = self;
         let tile = scores::<S, M, VECTORS>(simd, block, columns);
+        let squares: &[f32; M] = squares.first_chunk().expect("one for each centroid");
         let (least, _) = S::as_mut_simd_f32s(least);
-        let (nearest, _) = S::as_mut_simd_f32s(nearest);
+        let (labels, _) = S::as_mut_simd_u32s(labels);
         for j in 0..VECTORS {
-            let (mut distance, mut label) = (least[j], nearest[j]);
+            let (mut distance, mut label) = (least[j], labels[j]);
             for i in 0..M {
                 let found = simd.add_f32s(tile[i][j], simd.splat_f32s(squares[i]));
                 // Strictly: of equals the first stays.
                 let closer = simd.less_than_f32s(found, distance);
-                distance = simd.select_f32s(closer, found, distance);
-                label = simd.select_f32s(closer, simd.splat_f32s(f32::from_bits((first + i) as u32)), label);
+                distance = simd.min_f32s(found, distance);
+                label = simd.select_u32s(closer, simd.splat_u32s((first + i) as u32), label);
             }
-            (least[j], nearest[j]) = (distance, label);
+            (least[j], labels[j]) = (distance, label);
         }
     }
 }

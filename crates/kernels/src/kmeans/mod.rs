@@ -29,7 +29,6 @@ pub mod reference;
 mod update;
 
 use assign::Nearest;
-use rayon::prelude::*;
 pub use update::order;
 
 /// When to stop.
@@ -104,7 +103,13 @@ pub enum Error {
 /// [`Error::Overflow`].
 pub fn lloyd(points: &[f32], width: usize, centroids: &[f32], settings: &Settings) -> Result<Clustering<f32>, Error> {
     check(points, width, centroids, settings)?;
+    check_finite("centroids", centroids, width)?;
     let mut nearest = Nearest::new(points, width);
+    if !nearest.squares().is_finite() {
+        // Only now: the squares tell as much of a number that is not finite as a look at each.
+        check_finite("points", points, width)?;
+        return Err(Error::Overflow);
+    }
     let (mut centroids, mut inertia) = (centroids.to_vec(), Vec::new());
     loop {
         let (labels, distance) = nearest.assign(&centroids);
@@ -131,12 +136,7 @@ fn shift<T: Copy + Into<f64>>(from: &[T], to: &[T], width: usize) -> f64 {
     from.chunks_exact(width).zip(to.chunks_exact(width)).map(apart).fold(0.0, f64::max)
 }
 
-fn check<T: Copy + Into<f64> + Sync>(
-    points: &[T],
-    width: usize,
-    centroids: &[T],
-    settings: &Settings,
-) -> Result<(), Error> {
+fn check<T: Copy + Into<f64>>(points: &[T], width: usize, centroids: &[T], settings: &Settings) -> Result<(), Error> {
     let size = |field, value, expected: &str| Err(Error::Size { field, value, expected: expected.into() });
     if width == 0 {
         return size("width", 0, "at least 1");
@@ -148,14 +148,6 @@ fn check<T: Copy + Into<f64> + Sync>(
         if numbers.is_empty() || !numbers.len().is_multiple_of(width) {
             return size(tensor, numbers.len(), &format!("numbers of whole rows of {width}, at least one"));
         }
-        // No branch within a row, so that it is read in vectors.
-        let finite = |row: &[T]| row.iter().fold(true, |finite, &x| finite & x.into().is_finite());
-        if let Some(row) = numbers.par_chunks_exact(width).position_first(|row| !finite(row)) {
-            let of_row = numbers[row * width..].iter().map(|&x| x.into());
-            let found = of_row.enumerate().find(|(_, value)| !value.is_finite());
-            let (column, value) = found.expect("the row has one");
-            return Err(Error::NotFinite { tensor, row, column, value });
-        }
     }
     let (n, clusters) = (points.len() / width, centroids.len() / width);
     if u32::try_from(n).is_err() {
@@ -165,4 +157,11 @@ fn check<T: Copy + Into<f64> + Sync>(
         return size("clusters", clusters, &format!("at most the {n} points"));
     }
     Ok(())
+}
+
+fn check_finite<T: Copy + Into<f64>>(tensor: &'static str, numbers: &[T], width: usize) -> Result<(), Error> {
+    match numbers.iter().map(|&x| x.into()).enumerate().find(|(_, value): &(_, f64)| !value.is_finite()) {
+        None => Ok(()),
+        Some((at, value)) => Err(Error::NotFinite { tensor, row: at / width, column: at % width, value }),
+    }
 }

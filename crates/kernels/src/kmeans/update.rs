@@ -2,7 +2,7 @@
 //!
 //! Sums are in f64, point after point, by one thread for a cluster: reading the points takes longer than adding them.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 /// The points cluster by cluster, in their order within each, and where each cluster begins: one more than there are.
@@ -31,25 +31,39 @@ pub(super) fn means(points: &[f32], width: usize, labels: &[u32], centroids: &[f
     means.par_chunks_exact_mut(width).enumerate().for_each_init(
         || vec![0.0; width],
         |sums, (cluster, mean)| {
-            arch.dispatch(
-                #[inline(always)]
-                || mean_of(points, members(cluster), sums, mean),
-            );
+            arch.dispatch(Mean { points, members: members(cluster), sums, mean });
         },
     );
     (means, offsets.windows(2).map(|bounds| bounds[1] - bounds[0]).collect())
 }
 
-#[inline(always)]
-fn mean_of(points: &[f32], members: &[u32], sums: &mut [f64], mean: &mut [f32]) {
-    if members.is_empty() {
-        return;
+/// The mean of some points.
+struct Mean<'a> {
+    points: &'a [f32],
+    members: &'a [u32],
+    sums: &'a mut [f64],
+    mean: &'a mut [f32],
+}
+
+impl WithSimd for Mean<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { points, members, sums, mean } = self;
+        if members.is_empty() {
+            return;
+        }
+        sums.fill(0.0);
+        let width = sums.len();
+        for &member in members {
+            let point = &points[member as usize * width..][..width];
+            // A plain loop, which is compiled for the machine's vectors where it stands.
+            for i in 0..width {
+                sums[i] += f64::from(point[i]);
+            }
+        }
+        let share = 1.0 / members.len() as f64;
+        mean.iter_mut().zip(&*sums).for_each(|(mean, sum)| *mean = (sum * share) as f32);
     }
-    sums.fill(0.0);
-    for &member in members {
-        let point = &points[member as usize * sums.len()..][..sums.len()];
-        sums.iter_mut().zip(point).for_each(|(sum, &x)| *sum += f64::from(x));
-    }
-    let share = 1.0 / members.len() as f64;
-    mean.iter_mut().zip(&*sums).for_each(|(mean, sum)| *mean = (sum * share) as f32);
 }
