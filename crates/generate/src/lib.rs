@@ -34,13 +34,15 @@
 //! | [`svg1`] | heads that look at their frames or at their place, told apart by trying |
 //! | [`baseline`] | plans that any method must beat: near frames, random blocks |
 //! | [`quality`] | what a plan loses of the weight and of the output |
-//! | [`picture`] | plans and decay, drawn |
+//! | [`compare`] | the quality of methods over what they read |
+//! | [`picture`] | plans, clusters, decay and quality, drawn |
 //! | [`tour`] | the stop on the tour |
 
 pub mod attend;
 pub mod baseline;
 pub mod bench;
 pub mod clusters;
+pub mod compare;
 pub mod decay;
 mod error;
 pub mod grid;

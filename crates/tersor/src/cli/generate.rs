@@ -14,6 +14,10 @@ use super::show::BadUsage;
 mod analyze;
 mod attention;
 mod bench;
+mod cluster;
+mod clusters;
+mod compare;
+mod map;
 mod mask;
 
 /// Pictures and videos with fewer pairs of tokens
@@ -22,6 +26,9 @@ pub enum Generate {
     Mask(mask::Mask),
     Analyze(analyze::Analyze),
     Attention(attention::Attention),
+    Cluster(cluster::Cluster),
+    Map(map::Map),
+    Compare(compare::Compare),
     Bench(bench::Bench),
 }
 
@@ -31,6 +38,9 @@ impl Generate {
             Self::Mask(mask) => mask.run(),
             Self::Analyze(analyze) => analyze.run(),
             Self::Attention(attention) => attention.run(),
+            Self::Cluster(cluster) => cluster.run(),
+            Self::Map(map) => map.run(),
+            Self::Compare(compare) => compare.run(),
             Self::Bench(bench) => bench.run(),
         }
     }
@@ -228,4 +238,12 @@ fn read(path: &Path, name: &str) -> anyhow::Result<(Vec<f32>, [usize; 3])> {
         _ => bail!("{}: elements of type {found}; expected float16, float32 or float64", path.display()),
     };
     Ok((elements, shape))
+}
+
+/// Rows x tokens in a row.
+fn parse_grid(text: &str) -> Result<(usize, usize), String> {
+    let sides = text.split_once('x').and_then(|(height, width)| Some((height.parse().ok()?, width.parse().ok()?)));
+    sides
+        .filter(|sides| sides.0 > 0 && sides.1 > 0)
+        .ok_or_else(|| "expected rows x tokens in a row, such as 48x80".into())
 }
