@@ -168,7 +168,7 @@ impl ClusterCase {
         let (budget, _) = clustered.mask_of_density(DENSITY)?;
         let semantic = SemanticAttention { budget: Budget { min_ratio: 0.0, ..budget }, ..semantic };
         let wanted = if peers.is_some() { vec![sdpa(folder, shape, &qkv)?] } else { Vec::new() };
-        let (mut dense, mut density) = (Vec::new(), 0.0);
+        let (mut dense, mut clustering, mut density) = (Vec::new(), Vec::new(), 0.0);
         let timed = in_turn(wanted, rounds, peers, folder, |answer| {
             if answer.is_some() {
                 return Ok(0.0);
@@ -178,12 +178,14 @@ impl ClusterCase {
             let mut cache = cache.clone();
             let start = Instant::now();
             let (_, stats) = semantic.step(0, &tensors, &mut cache)?;
+            clustering.push(stats.seconds[0]);
             density = stats.density.iter().sum::<f64>() / heads as f64;
             Ok(start.elapsed().as_secs_f64())
         })?;
         let operations = 4.0 * density * (heads * n * n * width) as f64;
         let mut row = self.row("step", density, operations, timed);
         row.peers.insert(0, ("dense, ours".into(), super::median(dense)));
+        row.peers.push(("its clustering".into(), super::median(clustering)));
         Ok(row)
     }
 }
