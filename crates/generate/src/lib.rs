@@ -29,6 +29,7 @@
 //! | [`radial`] | radial masks, by blocks as they were run, and (`exact`) by tokens as they were written; `dense` |
 //! | [`decay`] | how attention decays with distance, and what a mask keeps of it; `synthetic` queries and keys |
 //! | [`picture`] | plans and decay, drawn |
+//! | `video` | a small video transformer with attention by any plan: sampling, and longer clips by LoRA (feature `video`) |
 //! | [`tour`] | the stop on the tour |
 
 pub mod attend;
@@ -40,8 +41,10 @@ pub mod mask;
 pub mod picture;
 pub mod radial;
 pub mod tour;
+#[cfg(feature = "video")]
+pub mod video;
 
 pub use error::Error;
 pub use grid::Grid;
 pub use mask::{BlockMask, Reads};
-pub use radial::{Block, ExactMask, Family, Radial};
+pub use radial::{Block, DensePolicy, ExactMask, Family, Radial};

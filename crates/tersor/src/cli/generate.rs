@@ -14,7 +14,13 @@ use super::show::BadUsage;
 mod analyze;
 mod attention;
 mod bench;
+#[cfg(feature = "video")]
+mod extend;
 mod mask;
+#[cfg(feature = "video")]
+mod sample;
+#[cfg(feature = "video")]
+mod video;
 
 /// Pictures and videos with fewer pairs of tokens
 #[derive(Subcommand)]
@@ -22,6 +28,10 @@ pub enum Generate {
     Mask(mask::Mask),
     Analyze(analyze::Analyze),
     Attention(attention::Attention),
+    #[cfg(feature = "video")]
+    Sample(sample::Sample),
+    #[cfg(feature = "video")]
+    Extend(extend::Extend),
     Bench(bench::Bench),
 }
 
@@ -31,6 +41,10 @@ impl Generate {
             Self::Mask(mask) => mask.run(),
             Self::Analyze(analyze) => analyze.run(),
             Self::Attention(attention) => attention.run(),
+            #[cfg(feature = "video")]
+            Self::Sample(sample) => sample.run(),
+            #[cfg(feature = "video")]
+            Self::Extend(extend) => extend.run(),
             Self::Bench(bench) => bench.run(),
         }
     }
