@@ -8,6 +8,7 @@ use std::time::Instant;
 use tersor_kernels::attention::{Attention, Clusters, Layout, Mask, Tensor, TensorMut};
 
 use crate::Error;
+use crate::clusters::{ClusterMask, HeadMask};
 use crate::mask::{BlockMask, Reads};
 use crate::radial::ExactMask;
 
@@ -65,6 +66,26 @@ impl<'a> Tensors<'a> {
         &self.shape
     }
 
+    /// The queries of a head, `[queries, width]`.
+    pub(crate) fn queries_of(&self, head: usize) -> &'a [f32] {
+        let numbers = self.shape.queries * self.shape.width;
+        &self.q[head * numbers..][..numbers]
+    }
+
+    /// The keys of a head of keys, `[keys, width]`.
+    pub(crate) fn keys_of(&self, head: usize) -> &'a [f32] {
+        let numbers = self.shape.keys * self.shape.width;
+        &self.k[head * numbers..][..numbers]
+    }
+
+    /// Some queries of all heads.
+    pub(crate) fn gather(&self, rows: &[usize]) -> Gathered {
+        let (width, heads) = (self.shape.width, self.shape.heads);
+        let row = |head: usize, row: usize| &self.queries_of(head)[row * width..][..width];
+        let q = (0..heads).flat_map(|head| rows.iter().flat_map(move |&at| row(head, at))).copied().collect();
+        Gathered { q, rows: rows.len() }
+    }
+
     fn inputs(&self) -> [Tensor<'a>; 3] {
         let Attention { heads, kv_heads, queries, keys, width, value_width, .. } = self.shape;
         [
@@ -72,6 +93,19 @@ impl<'a> Tensors<'a> {
             Tensor { data: self.k, layout: Layout::heads_first(kv_heads, keys, width) },
             Tensor { data: self.v, layout: Layout::heads_first(kv_heads, keys, value_width) },
         ]
+    }
+}
+
+/// Queries of all heads, `[heads, rows, width]`.
+pub(crate) struct Gathered {
+    q: Vec<f32>,
+    rows: usize,
+}
+
+impl Gathered {
+    /// These queries with the keys and values of `of`.
+    pub fn tensors<'a>(&'a self, of: &Tensors<'a>) -> Tensors<'a> {
+        Tensors { q: &self.q, shape: Attention { queries: self.rows, ..of.shape }, ..*of }
     }
 }
 
@@ -88,6 +122,8 @@ pub enum Plan<'a> {
     Blocks(&'a BlockMask),
     /// Single keys.
     Exact(&'a ExactMask),
+    /// Groups of keys, the same in all heads or other ones in each.
+    Clusters(&'a ClusterMask),
 }
 
 /// An output and what it took.
@@ -105,7 +141,7 @@ pub struct Attended {
     pub dense_pairs: u64,
     /// Seconds.
     pub seconds: f64,
-    /// Seconds that the dense form would take, from the first [`SAMPLED`] queries or a sixteenth of them.
+    /// Seconds that the dense form would take, from the first [`SAMPLED`] queries or a sixteenth of them; NaN from [`run`].
     pub dense_seconds: f64,
 }
 
@@ -134,10 +170,21 @@ impl Attended {
 /// # Errors
 /// [`Error::Tokens`] or [`Error::Unlike`] if the plan is of other tokens, [`Error::Attention`] if a number is not finite.
 pub fn attend(tensors: &Tensors<'_>, plan: Plan<'_>) -> Result<Attended, Error> {
+    let attended = run(tensors, plan)?;
+    let dense_seconds = match plan {
+        Plan::Dense => attended.seconds,
+        _ => dense_seconds(tensors)?,
+    };
+    Ok(Attended { dense_seconds, ..attended })
+}
+
+/// As [`attend`], without timing the dense form: for samplers, which attend in each layer and step.
+///
+/// # Errors
+/// As [`attend`].
+pub fn run(tensors: &Tensors<'_>, plan: Plan<'_>) -> Result<Attended, Error> {
     let shape = &tensors.shape;
-    let exact;
-    let blocks;
-    let clusters;
+    let (exact, blocks, clusters): (_, _, Vec<_>);
     let mask = match plan {
         Plan::Dense => Mask::All,
         Plan::Blocks(mask) => {
@@ -148,7 +195,15 @@ pub fn attend(tensors: &Tensors<'_>, plan: Plan<'_>) -> Result<Attended, Error> 
         Plan::Exact(mask) => {
             agree(mask.tokens(), shape)?;
             exact = Singles::of(mask)?;
-            clusters = [exact.clusters()];
+            clusters = vec![exact.clusters()];
+            Mask::Clusters(&clusters)
+        }
+        Plan::Clusters(mask) => {
+            agree(mask.tokens(), shape)?;
+            if ![1, shape.heads].contains(&mask.heads().len()) {
+                return Err(Error::Unlike { what: "heads", here: mask.heads().len(), there: shape.heads });
+            }
+            clusters = mask.heads().iter().map(HeadMask::clusters).collect();
             Mask::Clusters(&clusters)
         }
     };
@@ -160,11 +215,7 @@ pub fn attend(tensors: &Tensors<'_>, plan: Plan<'_>) -> Result<Attended, Error> 
     let report = shape.forward(tensors.inputs(), &mask, out, Some(&mut logarithms))?;
     let seconds = start.elapsed().as_secs_f64();
     let (pairs, dense_pairs) = (mask.pairs(shape), Mask::All.pairs(shape));
-    let dense_seconds = match plan {
-        Plan::Dense => seconds,
-        _ => dense_seconds(tensors)?,
-    };
-    Ok(Attended { output, logarithms, empty: report.empty, pairs, dense_pairs, seconds, dense_seconds })
+    Ok(Attended { output, logarithms, empty: report.empty, pairs, dense_pairs, seconds, dense_seconds: f64::NAN })
 }
 
 fn agree(tokens: [usize; 2], shape: &Attention) -> Result<(), Error> {
@@ -233,21 +284,22 @@ pub fn verify(tensors: &Tensors<'_>, plan: Plan<'_>, attended: &Attended, rows: 
     let mut worst = 0.0f64;
     for sample in 0..count {
         let query = sample * shape.queries / count;
-        match plan {
-            Plan::Dense => {
-                runs.clear();
-                runs.push(0..shape.keys);
-            }
-            Plan::Blocks(mask) => mask.runs(query, &mut runs),
-            Plan::Exact(mask) => mask.runs(query, &mut runs),
-        }
         let limit = if shape.causal {
             (query + 1 + shape.keys).saturating_sub(shape.queries).min(shape.keys)
         } else {
             shape.keys
         };
-        let keys: Vec<usize> = runs.iter().cloned().flatten().filter(|&key| key < limit).collect();
         for head in 0..shape.heads {
+            match plan {
+                Plan::Dense => {
+                    runs.clear();
+                    runs.push(0..shape.keys);
+                }
+                Plan::Blocks(mask) => mask.runs(query, &mut runs),
+                Plan::Exact(mask) => mask.runs(query, &mut runs),
+                Plan::Clusters(mask) => mask.head(head).runs(query, &mut runs),
+            }
+            let keys: Vec<usize> = runs.iter().cloned().flatten().filter(|&key| key < limit).collect();
             let expected = row(tensors, head, query, &keys);
             let from = (head * shape.queries + query) * shape.value_width;
             let found = &attended.output[from..][..shape.value_width];

@@ -49,6 +49,10 @@ pub enum Error {
     #[error("query {query} times key {key} is {value} in head {head}; weights of it mean nothing, smaller values do")]
     Overflow { head: usize, query: usize, key: usize, value: f32 },
 
+    /// Queries or keys that cannot be clustered.
+    #[error("{what}, head {head}: {why}")]
+    Clustering { what: &'static str, head: usize, why: tersor_kernels::kmeans::Error },
+
     /// Two plans that speak of different tokens or blocks.
     #[error("the plans differ in {what}: {here} and {there}")]
     Unlike { what: &'static str, here: usize, there: usize },

@@ -18,7 +18,8 @@
 //! # Ok::<(), tersor_generate::Error>(())
 //! ```
 //!
-//! Paper: *Radial Attention: O(n log n) Sparse Attention with Energy Decay for Long Video Generation* (NeurIPS 2025).
+//! Papers: *Radial Attention: O(n log n) Sparse Attention with Energy Decay for Long Video Generation* (NeurIPS 2025); *Sparse
+//! VideoGen2: Accelerate Video Generation with Sparse Attention via Semantic-Aware Permutation* (NeurIPS 2025).
 //!
 //! | file | idea |
 //! | --- | --- |
@@ -28,23 +29,36 @@
 //! | [`mask`] | the plan: which blocks of keys each block of queries reads |
 //! | [`radial`] | radial masks, by blocks as they were run, and (`exact`) by tokens as they were written; `dense` |
 //! | [`decay`] | how attention decays with distance, and what a mask keeps of it; `synthetic` queries and keys |
+//! | [`clusters`] | the plan by groups of any tokens: which groups of keys each group of queries reads; its file |
+//! | [`semantic`] | groups that k-means finds, the `map` of what they read, the `cache` of centroids |
+//! | [`svg1`] | heads that look at their frames or at their place, told apart by trying |
+//! | [`baseline`] | plans that any method must beat: near frames, random blocks |
+//! | [`quality`] | what a plan loses of the weight and of the output |
 //! | [`picture`] | plans and decay, drawn |
 //! | `video` | a small video transformer with attention by any plan: sampling, and longer clips by LoRA (feature `video`) |
 //! | [`tour`] | the stop on the tour |
 
 pub mod attend;
+pub mod baseline;
 pub mod bench;
+pub mod clusters;
 pub mod decay;
 mod error;
 pub mod grid;
 pub mod mask;
 pub mod picture;
+pub mod quality;
 pub mod radial;
+pub mod semantic;
+pub mod svg1;
 pub mod tour;
 #[cfg(feature = "video")]
 pub mod video;
 
+pub use clusters::{ClusterFile, ClusterMask, Groups, HeadMask};
 pub use error::Error;
 pub use grid::Grid;
 pub use mask::{BlockMask, Reads};
 pub use radial::{Block, DensePolicy, ExactMask, Family, Radial};
+pub use semantic::{Budget, CentroidCache, SemanticAttention};
+pub use svg1::Svg1;

@@ -26,12 +26,15 @@
 //! | [`float`] | the same operators on f32 |
 //! | `sparse` | pruned linear layers and convolutions (feature `training`) |
 //! | `attention` | attention, dense, block-sparse and ragged, forward and backward (feature `training`) |
+//! | `kmeans` | points in clusters (feature `training`) |
 //! | `training` | forward and backward in f32, at the machine's speed (feature `training`) |
 
 #[cfg(feature = "training")]
 pub mod attention;
 pub mod float;
 pub mod int8;
+#[cfg(feature = "training")]
+pub mod kmeans;
 pub mod layout;
 #[cfg(feature = "training")]
 pub mod sparse;

@@ -11,7 +11,7 @@ const LINE: usize = 16;
 
 /// Zeros that begin on a cache line.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     kept: Vec<f32>,
     start: usize,
     len: usize,
@@ -47,12 +47,12 @@ impl DerefMut for Lines {
 }
 
 /// Whole cache lines for `len` numbers.
-pub(super) fn whole_lines(len: usize) -> usize {
+pub(crate) fn whole_lines(len: usize) -> usize {
     len.next_multiple_of(LINE)
 }
 
 /// Takes the first `len` numbers, and whole cache lines of memory.
-pub(super) fn take<'a>(memory: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
+pub(crate) fn take<'a>(memory: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
     let (taken, rest) = std::mem::take(memory).split_at_mut(whole_lines(len));
     *memory = rest;
     &mut taken[..len]

@@ -20,7 +20,7 @@ use crate::training::tile::VECTORS;
 
 /// The vectors of the machine.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Machine {
+pub(crate) struct Machine {
     /// Numbers of a vector.
     pub lanes: usize,
     /// Rows of a register tile, at most.
@@ -56,7 +56,7 @@ impl WithSimd for Ask {
 
 /// Some rows of a head, in any order.
 #[derive(Clone, Copy)]
-pub(super) struct Rows<'a, T = f32> {
+pub(crate) struct Rows<'a, T = f32> {
     pub tensor: Tensor<'a, T>,
     pub place: (usize, usize),
     pub width: usize,
@@ -77,7 +77,7 @@ pub(super) fn row_at(order: Option<&[u32]>, position: usize) -> usize {
 
 /// Columns of the rows at `positions`, in `vectors` vectors of `lanes` numbers; those beyond the rows are 0. `stage` holds the
 /// rows in between.
-pub(super) fn columns<T: Storage>(
+pub(crate) fn columns<T: Storage>(
     rows: &Rows<'_, T>,
     positions: Range<usize>,
     padded: usize,
@@ -116,7 +116,7 @@ pub(super) fn groups<T: Storage>(
 }
 
 /// Blocks of the rows at `positions`, times `scale`, of at most `most` rows each. `stage` holds the rows in between.
-pub(super) fn blocks<T: Storage>(
+pub(crate) fn blocks<T: Storage>(
     rows: &Rows<'_, T>,
     positions: Range<usize>,
     scale: f32,

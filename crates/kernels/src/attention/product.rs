@@ -14,13 +14,13 @@ pub(super) const PITCH: usize = KEYS + 16;
 pub(super) type Row = [f32; PITCH];
 /// Rows of a register tile.
 #[inline(always)]
-pub(super) const fn rows<S: Simd>() -> usize {
+pub(crate) const fn rows<S: Simd>() -> usize {
     if S::REGISTER_COUNT >= 32 { 12 } else { 6 }
 }
 
 /// `count` rows in blocks of nearly equal size, at most `most`: first row and number of rows of the block at `index`.
 #[inline(always)]
-pub(super) fn block(count: usize, index: usize, most: usize) -> (usize, usize) {
+pub(crate) fn block(count: usize, index: usize, most: usize) -> (usize, usize) {
     let blocks = count.div_ceil(most);
     let (rows, more) = (count / blocks, count % blocks);
     (index * rows + index.min(more), rows + usize::from(index < more))
@@ -53,11 +53,11 @@ macro_rules! by_rows {
         }
     };
 }
-pub(super) use by_rows;
+pub(crate) use by_rows;
 
 /// `Σ_k rows[k][i] · columns[k][j]`: `rows` is a block of M rows, `columns` are N vectors for each of their numbers.
 #[inline(always)]
-pub(super) fn scores<S: Simd, const M: usize, const N: usize>(
+pub(crate) fn scores<S: Simd, const M: usize, const N: usize>(
     simd: S,
     rows: &[f32],
     columns: &[f32],
