@@ -36,7 +36,7 @@ mod position;
 mod sample;
 mod transformer;
 
-pub use attention::{Attend, Call, Captured, Method, Sampling};
+pub use attention::{Attend, Call, Captured, HeadsFirst, Method, Sampling};
 pub use clip::Clip;
 pub use extend::{Cut, Extended, Extension, HeldOut, Lessons, Recipe, Report};
 pub use lora::{Adapters, Lora, Projection};

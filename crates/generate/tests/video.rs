@@ -9,9 +9,10 @@ use tersor_generate::video::train::fit::{Data, Fit, Task};
 use tersor_generate::video::train::loader::{Position, Source};
 use tersor_generate::video::train::optimizer::Choice;
 use tersor_generate::video::{
-    Adapters, Captured, Clip, Config, Cut, Extension, Lora, Method, Projection, Sampler, Sampling, VideoTransformer,
+    Adapters, Call, Captured, Clip, Config, Cut, Extension, Lora, Method, Projection, Sampler, Sampling,
+    VideoTransformer,
 };
-use tersor_generate::{DensePolicy, Error};
+use tersor_generate::{Budget, DensePolicy, Error, SemanticAttention};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -36,6 +37,7 @@ fn main() {
         .test("adapters_read_back_and_those_of_another_model_are_refused", adapter_files)
         .test("a_model_reads_back_and_a_broken_one_is_refused_by_name", model_files)
         .test("settings_out_of_range_are_named", settings)
+        .test("every_method_samples_alike_and_tells_what_it_read", methods)
         .needs(&[MODEL, CLIPS])
         .test("adapters_learn_through_a_radial_mask_and_go_on_with_the_same_bits", learning)
         .run()
@@ -130,7 +132,7 @@ fn policy() -> Result {
     let planned = attention.plan().ok_or("a plan")?.token_density();
     for call in attention.calls() {
         let expected = if call.step < 1 || call.layer < 2 { 1.0 } else { planned };
-        assert!((call.density - expected).abs() < 1e-12, "{call:?}");
+        assert!((call.avg_density - expected).abs() < 1e-12, "{call:?}");
     }
     assert_eq!(attention.calls().len(), 3 * 6);
     assert!((attention.density() - DensePolicy { layers: 2, timesteps: 1 }.run_density(planned, 3, 6)?).abs() < 1e-12);
@@ -142,6 +144,47 @@ fn policy() -> Result {
     let dense = run(Method::Dense, 0)?;
     assert!(run(Method::radial(), 3)? == dense, "all steps are dense");
     assert!(sparse != dense, "no step is sparse");
+    Ok(())
+}
+
+fn methods() -> Result {
+    let model = model()?;
+    let sampler = Sampler { frames: 8, ..sampler(&model) };
+    let run = |method: &Method, threads: usize| -> Result<(Clip, Vec<Call>)> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+        let mut attention = Sampling::new(method.clone(), DensePolicy { layers: 1, timesteps: 1 });
+        let clip = pool.install(|| sampler.sample(&model, None, &mut attention, &mut |_| ()))?;
+        Ok((clip, attention.calls().to_vec()))
+    };
+    let (dense, _) = run(&Method::Dense, 2)?;
+    let all = Budget { top_p: 1.0, min_ratio: 0.0 };
+    let svg2 = |budget| Method::Svg2(SemanticAttention { budget, ..SemanticAttention::default() });
+    let everything = run(&svg2(all), 2)?;
+    assert!(apart(everything.0.values(), dense.values()) < 1e-3, "all clusters are read");
+    for method in [Method::radial(), Method::Svg1 { band: 2.0, block: 64 }, svg2(Budget { top_p: 0.5, min_ratio: 0.1 })]
+    {
+        let ((one, calls), (two, _)) = (run(&method, 1)?, run(&method, 2)?);
+        assert!(one == two, "{method:?} on 1 thread and on 2");
+        assert!(one != dense, "{method:?} read everything");
+        for call in &calls {
+            let mean = call.density.iter().sum::<f64>() / 2.0;
+            assert!(call.density.len() == 2 && (mean - call.avg_density).abs() < 1e-12, "{call:?}");
+            assert_eq!(call.avg_density == 1.0, call.step < 1 || call.layer < 1, "{call:?}");
+            assert_eq!(call.clustering_seconds > 0.0, call.avg_density < 1.0 && matches!(method, Method::Svg2(_)));
+        }
+        if let Some(density) = method.density(model.config().grid(8))? {
+            let last = calls.last().ok_or("calls")?;
+            assert!((last.avg_density - density).abs() < 0.05, "{method:?}: {density} predicted, {last:?}");
+        }
+    }
+    for method in [Method::Svg1 { band: f64::NAN, block: 64 }, Method::Svg1 { band: 99.0, block: 64 }] {
+        assert!(run(&method, 1).is_err_and(|error| error.to_string().contains("band")));
+    }
+    assert!(
+        run(&svg2(Budget { top_p: 1.5, min_ratio: 0.1 }), 1).is_err_and(|error| error.to_string().contains("top_p"))
+    );
+    let learned = Extension::new(model.clone(), &svg2(all), 1, 8).map(|_| ());
+    assert!(learned.is_err_and(|error| error.to_string().contains("attention")));
     Ok(())
 }
 
@@ -291,6 +334,14 @@ fn settings() -> Result {
     refused(Sampler { frames: usize::MAX / 2, ..good.clone() }, "frames");
     refused(Sampler { steps: 0, ..good.clone() }, "steps");
     refused(Sampler { shift: f64::NAN, ..good.clone() }, "shift");
+    let clip = |frames| Clip::new([frames, 3, 64, 64], vec![0.0; frames * 3 * 64 * 64]);
+    for sigma in [0.0, 1.5, f64::NAN] {
+        refused(Sampler { from: Some((clip(4)?, sigma)), ..good.clone() }, "strength");
+    }
+    let other = Sampler { from: Some((clip(5)?, 0.5)), ..good.clone() };
+    let mut attention = Sampling::new(Method::Dense, DensePolicy::default());
+    let error = other.sample(&model, None, &mut attention, &mut |_| ()).unwrap_err().to_string();
+    assert!(error.contains("begin at"), "{error}");
     for (lora, field) in [
         (Lora { rank: 0, ..Lora::default() }, "rank"),
         (Lora { rank: 129, ..Lora::default() }, "rank"),

@@ -1,5 +1,7 @@
 //! Pictures as the model takes them.
 
+use std::ops::Range;
+
 use tersor_data::Video;
 use tersor_train::burn::tensor::{Device, Tensor, TensorData};
 
@@ -32,6 +34,42 @@ impl Clip {
     /// As [`new`](Self::new).
     pub fn from_bytes(shape: [usize; 4], bytes: &[u8]) -> Result<Self, Error> {
         Self::new(shape, bytes.iter().map(|&byte| f32::from(byte) / 127.5 - 1.0).collect())
+    }
+
+    /// The middle of the first frames of a video: so many frames, rows and columns; `name` says in errors whose.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the video is smaller.
+    pub fn of_video(name: &str, video: &Video, size: [usize; 3]) -> Result<Self, Error> {
+        let found = [video.frames(), video.height(), video.width()];
+        if found.iter().zip(size).any(|(&found, size)| found < size) {
+            let expected = format!("frames, rows and columns of at least {size:?}");
+            return Err(Error::Shape { what: name.into(), found: found.to_vec(), expected });
+        }
+        let [frames, height, width] = size;
+        let corner = [(video.height() - height) / 2, (video.width() - width) / 2];
+        Ok(Self::cut(video, 0..frames, corner, [height, width]))
+    }
+
+    /// Some frames of a video, from the upper left corner `[top, left]` on.
+    pub(super) fn cut(
+        video: &Video,
+        frames: Range<usize>,
+        [top, left]: [usize; 2],
+        [height, width]: [usize; 2],
+    ) -> Self {
+        let shape = [frames.len(), 3, height, width];
+        let mut bytes = Vec::with_capacity(shape.iter().product());
+        for frame in frames {
+            let rgb = video.frame(frame);
+            for colour in 0..3 {
+                for row in top..top + height {
+                    let line = &rgb[(row * video.width() + left) * 3..][..3 * width];
+                    bytes.extend(line.iter().skip(colour).step_by(3));
+                }
+            }
+        }
+        Self::from_bytes(shape, &bytes).expect("as many bytes as pixels")
     }
 
     /// Frames, channels, height and width.

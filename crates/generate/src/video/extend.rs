@@ -92,20 +92,8 @@ impl Cut {
     }
 
     /// A clip from a video, beginning at a frame, with its upper left corner at a place.
-    fn clip(&self, video: usize, start: usize, [top, left]: [usize; 2]) -> Clip {
-        let video = &self.videos[video];
-        let [height, width] = self.size;
-        let mut bytes = Vec::with_capacity(self.frames * 3 * height * width);
-        for frame in start..start + self.frames {
-            let rgb = video.frame(frame);
-            for colour in 0..3 {
-                for row in top..top + height {
-                    let line = &rgb[(row * video.width() + left) * 3..][..3 * width];
-                    bytes.extend(line.iter().skip(colour).step_by(3));
-                }
-            }
-        }
-        Clip::from_bytes([self.frames, 3, height, width], &bytes).expect("as many bytes as pixels")
+    fn clip(&self, video: usize, start: usize, corner: [usize; 2]) -> Clip {
+        Clip::cut(&self.videos[video], start..start + self.frames, corner, self.size)
     }
 
     /// How far a clip's corner can be from the upper left one.
@@ -247,8 +235,15 @@ impl Extension {
     /// Learns with `method` on clips of so many frames, but for the first layers, which are dense.
     ///
     /// # Errors
-    /// What [`Method::plan`] says.
+    /// [`Error::Parameter`] for a method that decides call by call, and what [`Method::plan`] says.
     pub fn new(model: VideoTransformer, method: &Method, dense_layers: usize, frames: usize) -> Result<Self, Error> {
+        if !matches!(method, Method::Dense | Method::Radial { .. }) {
+            return Err(Error::parameter(
+                "attention",
+                "decided call by call",
+                "dense or radial, to be learned through",
+            ));
+        }
         let plan = method.plan(model.config().grid(frames))?;
         Ok(Self { model, sparse: Timed::new(plan), dense: Timed::new(None), dense_layers })
     }

@@ -1,7 +1,8 @@
 //! From noise to a clip: Euler's steps along the flow.
 //!
 //! x at σ = 1 is noise; each step goes from σ to σ' by x += (σ' - σ) v(x, σ), with σ = f s / (1 + (f - 1) s) for s that falls
-//! evenly from 1 to 0 (Esser et al., *Scaling rectified flow transformers*, ICML 2024, section 5.3.2).
+//! evenly from 1 to 0 (Esser et al., *Scaling rectified flow transformers*, ICML 2024, section 5.3.2). Or the steps begin at a
+//! clip that is noised so far, which the model then makes anew (Meng et al., *SDEdit*, ICLR 2022).
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -23,18 +24,21 @@ pub struct Sampler {
     pub shift: f64,
     /// What the noise is drawn from.
     pub seed: u64,
+    /// The clip at which the steps begin, of so many frames, and the σ that it is noised to; none begins at noise alone.
+    pub from: Option<(Clip, f64)>,
 }
 
 impl Sampler {
     /// Twenty steps to a clip of as many frames as the model learned from.
     pub fn new(config: &Config) -> Self {
-        Self { frames: config.frames, steps: 20, shift: config.flow_shift, seed: 0 }
+        Self { frames: config.frames, steps: 20, shift: config.flow_shift, seed: 0, from: None }
     }
 
     /// σ before each step, and 0 after the last.
     pub fn sigmas(&self) -> Vec<f64> {
+        let first = self.from.as_ref().map_or(1.0, |(_, sigma)| sigma / (self.shift - (self.shift - 1.0) * sigma));
         let sigma = |step: usize| {
-            let s = 1.0 - step as f64 / self.steps as f64;
+            let s = first * (1.0 - step as f64 / self.steps as f64);
             self.shift * s / (1.0 + (self.shift - 1.0) * s)
         };
         (0..=self.steps).map(sigma).collect()
@@ -43,7 +47,8 @@ impl Sampler {
     /// A clip; `progress` is told the number of steps that are done.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if there are no frames or steps, or the shift is not above 0; what attention says.
+    /// [`Error::Parameter`] if there are no frames or steps, the shift is not above 0, or the σ to begin at not in (0, 1];
+    /// [`Error::Shape`] for a clip to begin at that is of another shape; what attention says.
     pub fn sample(
         &self,
         model: &VideoTransformer,
@@ -65,14 +70,30 @@ impl Sampler {
         attention.begin(grid, config.heads)?;
         let shape = [self.frames, config.channels, config.height, config.width];
         let device = model.device();
-        let mut x = Clip::new(shape, noise(self.seed, shape.iter().product()))?.to_tensor(&device);
+        let mut x = self.first(shape)?.to_tensor(&device);
         for (step, pair) in self.sigmas().windows(2).enumerate() {
-            attention.at_step(step);
+            attention.at_step(step, config.timestep_scale * pair[0]);
             let velocity = model.velocity_tensor(x.clone(), pair[0], adapters, attention)?;
             x = x + velocity * (pair[1] - pair[0]);
             progress(step + 1);
         }
         Ok(Clip::from_tensor(&x))
+    }
+}
+
+impl Sampler {
+    /// Noise, or the clip to begin at with its noise.
+    fn first(&self, shape: [usize; 4]) -> Result<Clip, Error> {
+        let noise = noise(self.seed, shape.iter().product());
+        let Some((clip, sigma)) = &self.from else { return Clip::new(shape, noise) };
+        if !(*sigma > 0.0 && *sigma <= 1.0) {
+            return Err(Error::parameter("strength", sigma, "above 0, at most 1"));
+        }
+        if clip.shape() != shape {
+            let (found, expected) = (clip.shape().to_vec(), format!("{shape:?}"));
+            return Err(Error::Shape { what: "the clip to begin at".into(), found, expected });
+        }
+        Ok(clip.noised(&noise, *sigma as f32))
     }
 }
 
@@ -99,11 +120,14 @@ mod tests {
 
     #[test]
     fn steps_fall_from_noise_to_a_clip_and_linger_at_noise() {
-        let sampler = Sampler { frames: 1, steps: 4, shift: 3.0, seed: 0 };
+        let sampler = Sampler { frames: 1, steps: 4, shift: 3.0, seed: 0, from: None };
         let sigmas = sampler.sigmas();
         assert_eq!((sigmas[0], sigmas[4]), (1.0, 0.0));
         assert!(sigmas.windows(2).all(|pair| pair[0] > pair[1]));
         assert!((sigmas[2] - 0.75).abs() < 1e-12);
+        let clip = Clip::new([1, 1, 1, 1], vec![0.0]).unwrap();
+        let sigmas = Sampler { from: Some((clip, 0.6)), ..sampler }.sigmas();
+        assert!((sigmas[0] - 0.6).abs() < 1e-12 && sigmas[4] == 0.0);
     }
 
     #[test]

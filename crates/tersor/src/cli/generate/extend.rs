@@ -2,19 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
-use tersor::data::{Video, npy, npz, video};
 use tersor::generate::video::train::checkpoint::{Every, Folder};
 use tersor::generate::video::train::curve;
 use tersor::generate::video::train::fit::{Observer, Step};
-use tersor::generate::video::{Clip, Config, Cut, Lora, Projection, Recipe, Report, VideoTransformer};
+use tersor::generate::video::{Cut, Lora, Projection, Recipe, Report, VideoTransformer};
 
-use super::video::{AttentionFlags, Kind};
-use super::{ends_in, line, usage, write_svg};
+use super::video::{AttentionFlags, ClusterFlags, Kind, read};
+use super::{line, usage, write_svg};
 use crate::cli::quantity::seconds;
-use crate::cli::show::{BadUsage, Output, Threads, check_outputs};
+use crate::cli::show::{Output, Threads, check_outputs};
 
 /// Teach a video transformer longer clips, by adapters (LoRA) beside its frozen weights
 ///
@@ -86,7 +84,7 @@ struct Told<'a> {
 impl Extend {
     pub fn run(self) -> anyhow::Result<()> {
         let inputs: Vec<&Path> = self.clips.iter().chain([&self.model]).map(PathBuf::as_path).collect();
-        check_outputs(&inputs, &[Some(&self.out), self.curve.as_deref(), self.merged.as_deref()])?;
+        check_outputs(&inputs, &[Some(&self.out), self.curve.as_ref(), self.merged.as_ref()])?;
         let targets = self.targets.iter().map(|target| target.parse::<Projection>()).collect::<Result<_, _>>();
         let alpha = self.alpha.unwrap_or(self.rank as f64);
         let lora = Lora { rank: self.rank, alpha, targets: targets.map_err(usage)? };
@@ -103,7 +101,7 @@ impl Extend {
         let cut = Cut::new(model.config(), videos, frames)?;
         let recipe = Recipe {
             lora,
-            method: self.attention.method(None),
+            method: self.attention.method(None, &ClusterFlags::default(), self.seed),
             dense_layers: self.attention.dense_layers(None),
             steps: self.steps,
             rate: self.lr,
@@ -135,43 +133,6 @@ impl Observer for Bar {
         self.0.set_length(step.steps);
         self.0.set_position(step.step);
     }
-}
-
-/// The videos in a file, each with its name.
-fn read(file: &Path, config: &Config) -> anyhow::Result<Vec<(String, Video)>> {
-    let name = file.display().to_string();
-    let npz = ends_in(file, "npz");
-    if !npz && !ends_in(file, "npy") {
-        let [width, height] = video::size(file)?;
-        // A power of two, so that each pixel is a mean of whole ones.
-        let room = (width / config.width).min(height / config.height).max(1).ilog2();
-        return Ok(vec![(name, video::read(file, [width >> room, height >> room])?)]);
-    }
-    let array = if npz {
-        let arrays = npz::open(file)?;
-        let only = arrays.names().first().cloned().unwrap_or_else(|| "clips".into());
-        arrays.read(&only)?
-    } else {
-        npy::read(file)?
-    };
-    let (&[_, frames, 3, height, width], Some(bytes)) = (array.shape(), array.elements().as_u8()) else {
-        bail!(BadUsage(format!(
-            "{name}: the array has the shape {:?} of {}; expected bytes [clips, frames, 3, height, width]",
-            array.shape(),
-            array.element_type()
-        )));
-    };
-    let count = frames.saturating_mul(3 * height).saturating_mul(width);
-    if count == 0 {
-        bail!("{name}: its clips are empty");
-    }
-    let clips = bytes.chunks_exact(count).enumerate();
-    clips
-        .map(|(at, bytes)| {
-            let clip = Clip::from_bytes([frames, 3, height, width], bytes)?;
-            Ok((format!("{name}, clip {at}"), clip.to_video()))
-        })
-        .collect()
 }
 
 fn table(told: &Told<'_>) -> String {

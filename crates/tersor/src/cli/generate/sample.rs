@@ -1,6 +1,6 @@
 //! `tersor generate sample`: a clip from noise, with attention that reads few pairs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
@@ -11,7 +11,7 @@ use tersor::generate::DensePolicy;
 use tersor::generate::radial::Preset;
 use tersor::generate::video::{Adapters, Clip, Method, Sampler, Sampling, VideoTransformer};
 
-use super::video::{AttentionFlags, Kind, check_name, write};
+use super::video::{AttentionFlags, ClusterFlags, Kind, check_name, first_clip, write};
 use super::{line, usage};
 use crate::cli::quantity::{seconds, thousands};
 use crate::cli::show::{BadUsage, Output, Threads, check_outputs};
@@ -38,8 +38,16 @@ pub struct Sample {
     /// What the noise is drawn from
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Make this clip anew instead of one from noise alone: a video, or bytes as `generate extend` takes them
+    #[arg(long, value_name = "CLIP")]
+    from: Option<PathBuf>,
+    /// With --from: the share of noise at which the steps begin
+    #[arg(long, value_name = "S", default_value_t = 0.6, requires = "from", allow_negative_numbers = true)]
+    strength: f64,
     #[command(flatten)]
     attention: AttentionFlags,
+    #[command(flatten)]
+    clusters: ClusterFlags,
     /// Steps from the first on that are dense (default: a quarter)
     #[arg(long, value_name = "N")]
     dense_steps: Option<usize>,
@@ -74,12 +82,14 @@ struct Report<'a> {
     seed: u64,
     dense_steps: usize,
     dense_layers: usize,
-    /// The share of pairs in a sparse call, and over the whole run.
-    plan_density: f64,
+    /// The share of pairs that was read in sparse calls, and over the whole run.
+    sparse_density: f64,
     density: f64,
-    /// Of attention, over the whole run.
+    /// Of attention, over the whole run: what these shares allow at most.
     predicted_speed_up: f64,
     attention_seconds: f64,
+    /// Of these, seconds to find clusters.
+    clustering_seconds: f64,
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     dense: Option<Compared>,
@@ -102,7 +112,9 @@ struct Compared {
 
 impl Sample {
     pub fn run(self) -> anyhow::Result<()> {
-        check_outputs(&[&self.model], &[Some(&self.out), self.log.as_deref()])?;
+        let inputs: Vec<&Path> =
+            [Some(&self.model), self.from.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
+        check_outputs(&inputs, &[Some(&self.out), self.log.as_ref()])?;
         check_name(&self.out)?;
         let preset = self.preset.as_deref().map(named).transpose()?;
         self.threads.start()?;
@@ -110,22 +122,28 @@ impl Sample {
         let config = model.config();
         let adapters = self.lora.as_ref().map(|file| Adapters::read(file, config)).transpose()?;
         let default = Sampler::new(config);
+        let frames = self.frames.map_or(default.frames, |frames| frames as usize);
+        let from = self.from.as_deref().map(|file| first_clip(file, config, frames)).transpose()?;
         let sampler = Sampler {
-            frames: self.frames.map_or(default.frames, |frames| frames as usize),
+            frames,
+            from: from.map(|clip| (clip, self.strength)),
             steps: self.steps as usize,
             shift: self.shift.unwrap_or(default.shift),
             seed: self.seed,
         };
-        let method = self.attention.method(preset);
+        let method = self.attention.method(preset, &self.clusters, self.seed);
         let policy = self.attention.policy(self.dense_steps, preset, sampler.steps);
-        let plan = method.plan(config.grid(sampler.frames)).map_err(usage)?;
-        let plan_density = plan.as_ref().map_or(1.0, |plan| plan.token_density());
-        let density = policy.run_density(plan_density, sampler.steps, config.layers)?;
-        let (part, all) = (100.0 * plan_density, 100.0 * density);
-        self.output.note(&format!(
-            "sparse calls read {part:.1} % of the pairs, the run {all:.1} %: attention at most {:.2} times as fast",
-            1.0 / density
-        ));
+        let planned = method.density(config.grid(sampler.frames)).map_err(usage)?;
+        let of_run = |density| policy.run_density(density, sampler.steps, config.layers);
+        self.output.note(&match planned {
+            Some(density) => format!(
+                "sparse calls read {:.1} % of the pairs, the run {:.1} %: attention at most {:.2} times as fast",
+                100.0 * density,
+                100.0 * of_run(density)?,
+                1.0 / of_run(density)?
+            ),
+            None => "each call decides what it reads; how much that was is told after the run".into(),
+        });
         let (clip, attention, took) = self.clip(&model, &sampler, adapters.as_ref(), method, policy, "sampling")?;
         let dense = if self.compare {
             let nowhere = DensePolicy::default();
@@ -147,10 +165,11 @@ impl Sample {
             seed: self.seed,
             dense_steps: policy.timesteps,
             dense_layers: policy.layers,
-            plan_density,
+            sparse_density: attention.sparse_density(),
             density: attention.density(),
-            predicted_speed_up: 1.0 / density,
+            predicted_speed_up: 1.0 / attention.density(),
             attention_seconds: attention.seconds(),
+            clustering_seconds: attention.clustering_seconds(),
             seconds: took,
             dense,
             out: &self.out,
@@ -172,6 +191,7 @@ impl Sample {
         let start = Instant::now();
         let clip = sampler
             .sample(model, adapters, &mut attention, &mut |step| bar.set_position(step as u64))
+            .map_err(usage)
             .with_context(|| self.model.display().to_string())?;
         let seconds = start.elapsed().as_secs_f64();
         bar.finish_and_clear();
@@ -212,7 +232,7 @@ fn told(report: &Report<'_>) -> String {
     let Report { frames, tokens, steps, dense_steps, dense_layers, .. } = report;
     line(&mut text, "clip", &format!("{frames} frames, {} tokens, in {steps} steps", thousands(*tokens as u64)));
     let share = format!("{:.1} % of all pairs", 100.0 * report.density);
-    let sparse = format!("{:.1} % in a sparse call", 100.0 * report.plan_density);
+    let sparse = format!("{:.1} % in a sparse call", 100.0 * report.sparse_density);
     line(&mut text, "read", &format!("{share}; {sparse}, dense in {dense_steps} steps and {dense_layers} layers"));
     let took = format!("{}, of which {} in attention", seconds(report.seconds), seconds(report.attention_seconds));
     line(&mut text, "time", &took);

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use tersor::data::{Array, Elements, npy, video};
+use tersor::data::{Array, Elements, Video, npy, npz, video};
 use tersor::generate::radial::Preset;
-use tersor::generate::video::{Clip, Method};
-use tersor::generate::{Block, DensePolicy, Family};
+use tersor::generate::video::{Clip, Config, Method};
+use tersor::generate::{Block, Budget, DensePolicy, Family, SemanticAttention};
 
 use super::{Name, ends_in};
 use crate::cli::show::BadUsage;
@@ -45,16 +45,58 @@ pub enum Kind {
     Dense,
     /// Near frames whole, far ones by ever narrower windows
     Radial,
+    /// Near in space or in time, as each head prefers (sampling only)
+    Svg1,
+    /// Clusters of tokens that mean alike, found anew in each call (sampling only)
+    Svg2,
+}
+
+/// How far SVG1 looks, and what SVG2 clusters and reads.
+#[derive(Debug, Clone, Args)]
+pub struct ClusterFlags {
+    /// With svg1: frames that a head looks away from its own
+    #[arg(long, value_name = "FRAMES", default_value_t = 2.0, allow_negative_numbers = true)]
+    band: f64,
+    /// With svg2: clusters of queries (default: 250 queries in each on average)
+    #[arg(long, value_name = "C")]
+    cq: Option<usize>,
+    /// With svg2: clusters of keys (default: 75 keys in each on average)
+    #[arg(long, value_name = "C")]
+    ck: Option<usize>,
+    /// With svg2: iterations of k-means from the centroids of the step before, at most (50 where there are none)
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    iters: usize,
+    /// With svg2: the share of its weight that a cluster of queries shall read, by centroids
+    #[arg(long, value_name = "P", default_value_t = 0.9, allow_negative_numbers = true)]
+    top_p: f64,
+    /// With svg2: the share of the clusters of keys that is read at least
+    #[arg(long, value_name = "R", default_value_t = 0.1, allow_negative_numbers = true)]
+    min_ratio: f64,
+}
+
+impl Default for ClusterFlags {
+    fn default() -> Self {
+        Self { band: 2.0, cq: None, ck: None, iters: 2, top_p: 0.9, min_ratio: 0.1 }
+    }
 }
 
 impl AttentionFlags {
     /// The method; what is not given is the preset's, if there is one.
-    pub fn method(&self, preset: Option<&Preset>) -> Method {
+    pub fn method(&self, preset: Option<&Preset>, clusters: &ClusterFlags, seed: u64) -> Method {
         let decay = self.decay.or(preset.and_then(|preset| preset.decay)).unwrap_or(1.0);
         let family = self.family.map(|Name(family)| family).or(preset.and_then(|preset| preset.family));
         match self.attention {
             Kind::Dense => Method::Dense,
             Kind::Radial => Method::Radial { block: self.block, decay, family: family.unwrap_or(Family::Wan) },
+            Kind::Svg1 => Method::Svg1 { band: clusters.band, block: self.block.queries },
+            Kind::Svg2 => Method::Svg2(SemanticAttention {
+                cq: clusters.cq,
+                ck: clusters.ck,
+                budget: Budget { top_p: clusters.top_p, min_ratio: clusters.min_ratio },
+                iters_step: clusters.iters,
+                seed,
+                ..SemanticAttention::default()
+            }),
         }
     }
 
@@ -93,4 +135,48 @@ pub fn write(file: &Path, clip: &Clip) -> anyhow::Result<()> {
     let shape = [video.frames(), video.height(), video.width(), 3];
     let array = Array::new(shape, Elements::U8(video.rgb().to_vec())).expect("as many bytes as the shape says");
     Ok(npy::write(file, &array)?)
+}
+
+/// The videos in a file, each with its name.
+pub fn read(file: &Path, config: &Config) -> anyhow::Result<Vec<(String, Video)>> {
+    let name = file.display().to_string();
+    let npz = ends_in(file, "npz");
+    if !npz && !ends_in(file, "npy") {
+        let [width, height] = video::size(file)?;
+        // A power of two, so that each pixel is a mean of whole ones.
+        let room = (width / config.width).min(height / config.height).max(1).ilog2();
+        return Ok(vec![(name, video::read(file, [width >> room, height >> room])?)]);
+    }
+    let array = if npz {
+        let arrays = npz::open(file)?;
+        let only = arrays.names().first().cloned().unwrap_or_else(|| "clips".into());
+        arrays.read(&only)?
+    } else {
+        npy::read(file)?
+    };
+    let (&[_, frames, 3, height, width], Some(bytes)) = (array.shape(), array.elements().as_u8()) else {
+        bail!(BadUsage(format!(
+            "{name}: the array has the shape {:?} of {}; expected bytes [clips, frames, 3, height, width]",
+            array.shape(),
+            array.element_type()
+        )));
+    };
+    let count = frames.saturating_mul(3 * height).saturating_mul(width);
+    if count == 0 {
+        bail!("{name}: its clips are empty");
+    }
+    let clips = bytes.chunks_exact(count).enumerate();
+    clips
+        .map(|(at, bytes)| {
+            let clip = Clip::from_bytes([frames, 3, height, width], bytes)?;
+            Ok((format!("{name}, clip {at}"), clip.to_video()))
+        })
+        .collect()
+}
+
+/// The middle of the first frames of the first video in a file.
+pub fn first_clip(file: &Path, config: &Config, frames: usize) -> anyhow::Result<Clip> {
+    let videos = read(file, config)?;
+    let (name, video) = videos.into_iter().next().with_context(|| format!("{}: no clips", file.display()))?;
+    Ok(Clip::of_video(&name, &video, [frames, config.height, config.width])?)
 }
