@@ -1,10 +1,11 @@
-"""The Python peers of `kernels::attention`: PyTorch's scaled_dot_product_attention and compiled flex_attention.
+"""The Python peers of `kernels::attention` and `kernels::kmeans`: PyTorch's scaled_dot_product_attention and compiled
+flex_attention, scikit-learn's KMeans and PyTorch's matmul.
 
 A fair comparison on a noisy machine runs all peers in turn, round by round, in one sitting. So this is a server: whoever
 compares has things loaded once, then asks for short rounds; this program answers, one line of JSON each.
 
     python3 -m venv peers
-    peers/bin/pip install numpy torch==2.15.0            # flex_attention is compiled: it needs g++ too
+    peers/bin/pip install numpy torch==2.15.0 scikit-learn   # flex_attention is compiled: it needs g++ too
     peers/bin/python bench/peers/attention.py
 
     first line   {"peers": [{"name", "title", "version"}...], "missing": [{"name", "why"}...]}
@@ -27,7 +28,11 @@ What can be loaded, by its `do`:
     flex    torch.compile(flex_attention), dense or with "blocks", without a rule for pairs within a block. PyTorch 2.15
             has no backward of it on CPU; it then answers with PyTorch's refusal.
 
-Tensors are [batch, heads, rows, width] of f32: either "q", "k", "v" (and "out_gradient") as paths of .npy files, or a
+    kmeans  sklearn.cluster.KMeans(algorithm="lloyd") from given centroids, "iterations" of them; "output" gets the inertia.
+    matmul  "x" times the transpose of "init": what an iteration of k-means cannot do without.
+
+The last two are given "x", [points, width], and "init", [clusters, width], as paths of .npy files of f32. All others:
+tensors are [batch, heads, rows, width] of f32: either "q", "k", "v" (and "out_gradient") as paths of .npy files, or a
 "shape" of {"batch" 1, "heads", "kv_heads" heads, "queries", "keys" queries, "width", "value_width" width}, of random
 numbers N(0, 1), "seed" 20. `scale` is 1 / sqrt(width) unless given. "pass" is "forward" (default), "backward" (the
 gradients of q, k and v from a kept forward pass; only these are timed), or "both". "output" gets o, or with "backward"
@@ -46,6 +51,7 @@ import os
 import statistics
 import sys
 import time
+import warnings
 
 import numpy as np
 
@@ -111,6 +117,24 @@ class Blocks:
         return BlockMask.from_kv_blocks(count, order, BLOCK_SIZE=self.size, seq_lengths=(self.queries, self.keys))
 
 
+def clustering(request, threads):
+    """A step of k-means or of its product."""
+    x, init = (np.load(request[name], allow_pickle=False) for name in ("x", "init"))
+    if request["do"] == "matmul":
+        x, centroids = torch.from_numpy(x), torch.from_numpy(init).T
+        return lambda: x @ centroids
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    def fit():
+        with warnings.catch_warnings(), threadpool_limits(threads):
+            warnings.simplefilter("ignore")  # that it has not converged
+            told = {"n_clusters": len(init), "init": init, "n_init": 1, "tol": 0, "algorithm": "lloyd"}
+            return torch.tensor([KMeans(max_iter=request["iterations"], **told).fit(x).inertia_], dtype=torch.float32)
+
+    return fit
+
+
 class Loaded:
     """A thing with its tensors: `step` is what is timed."""
 
@@ -118,6 +142,19 @@ class Loaded:
         began = time.perf_counter()
         self.threads = request.get("threads", 1)
         torch.set_num_threads(self.threads)
+        if request["do"] in ("kmeans", "matmul"):
+            self.step = torch.no_grad()(clustering(request, self.threads))
+        else:
+            self.step, blocks = self.attention(request)
+            if blocks is not None:
+                self.told = {"density": blocks.pairs().double().mean().item()}
+        for _ in range(WARM_UP):
+            result = self.step()
+        self.told = {"shape": list(result.shape), "load_seconds": time.perf_counter() - began, **getattr(self, "told", {})}
+
+    @staticmethod
+    def attention(request):
+        """A step of attention, and its blocks if it has any."""
         q, k, v, gradient = tensors(request)
         queries, keys = q.shape[2], k.shape[2]
         scale = request.get("scale", 1 / math.sqrt(q.shape[3]))
@@ -139,22 +176,16 @@ class Loaded:
             mask = None if blocks is None else blocks.block_mask()
             attend = lambda: compiled(q, k, v, block_mask=mask, scale=scale, enable_gqa=grouped)
         else:
-            raise ValueError(f"do is {request['do']}; expected sdpa or flex")
+            raise ValueError(f"do is {request['do']}; expected sdpa, flex, kmeans or matmul")
         which = request.get("pass", "forward")
         if which == "forward":
-            self.step = torch.no_grad()(attend)
-        elif which in ("backward", "both"):
-            inputs = [tensor.requires_grad_() for tensor in (q, k, v)]
-            kept = attend() if which == "backward" else None
-            out = (lambda: kept) if which == "backward" else attend
-            self.step = lambda: torch.autograd.grad(out(), inputs, gradient, retain_graph=which == "backward")[0]
-        else:
+            return torch.no_grad()(attend), blocks
+        if which not in ("backward", "both"):
             raise ValueError(f"pass is {which}; expected forward, backward or both")
-        for _ in range(WARM_UP):
-            result = self.step()
-        self.told = {"shape": list(result.shape), "load_seconds": time.perf_counter() - began}
-        if blocks is not None:
-            self.told["density"] = blocks.pairs().double().mean().item()
+        inputs = [tensor.requires_grad_() for tensor in (q, k, v)]
+        kept = attend() if which == "backward" else None
+        out = (lambda: kept) if which == "backward" else attend
+        return lambda: torch.autograd.grad(out(), inputs, gradient, retain_graph=which == "backward")[0], blocks
 
     def round(self, request):
         torch.set_num_threads(self.threads)
@@ -213,6 +244,13 @@ def present():
         peers.append({"name": "flex", "title": "PyTorch flex_attention, compiled", "version": version})
     except Exception as error:
         missing.append({"name": "flex", "why": " ".join(f"{type(error).__name__}: {error}".split())})
+    peers.append({"name": "matmul", "title": "PyTorch matmul", "version": version})
+    try:
+        importlib.import_module("sklearn.cluster")
+        known = importlib.metadata.version("scikit-learn")
+        peers.append({"name": "kmeans", "title": "scikit-learn KMeans", "version": known})
+    except Exception as error:
+        missing.append({"name": "kmeans", "why": " ".join(f"{type(error).__name__}: {error}".split())})
     return {"peers": peers, "missing": missing}
 
 

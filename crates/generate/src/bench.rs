@@ -2,7 +2,9 @@
 //!
 //! Machines are noisy, so all are measured in turn, round by round; a figure is the median over rounds. The peers are a
 //! server, `bench/peers/attention.py`: `scaled_dot_product_attention` computes all pairs, forward and backward; compiled
-//! `flex_attention` is given the same blocks. Planning is apart: see the bench `mask`.
+//! `flex_attention` is given the same blocks. Planning is apart: see the bench `mask`. Clusters are in `clusters`.
+
+mod clusters;
 
 use std::path::Path;
 use std::time::Instant;
@@ -16,6 +18,8 @@ use tersor_data::{Array, Elements, npy};
 use tersor_kernels::attention::{Attention, Blocks, Layout, Mask, Tensor, TensorMut, peak};
 
 use crate::{Block, BlockMask, Error, Radial};
+
+pub use clusters::ClusterCase;
 
 /// What is timed.
 #[derive(Debug, Clone)]
@@ -72,7 +76,7 @@ impl Case {
 pub struct Row {
     /// The case.
     pub name: String,
-    /// `forward` or `backward`.
+    /// `forward` or `backward`; of clusters what is timed.
     pub pass: &'static str,
     /// The share of pairs that are read.
     pub density: f64,
@@ -100,12 +104,57 @@ const APART: f32 = 1e-4;
 ///
 /// # Errors
 /// [`Error::Peer`] from a peer that has loaded a case and then fails or answers otherwise; what writing files says.
-pub fn measure(case: &Case, rounds: usize, mut peers: Option<&mut Peers>, folder: &Path) -> Result<Row, Error> {
+pub fn measure(case: &Case, rounds: usize, peers: Option<&mut Peers>, folder: &Path) -> Result<Row, Error> {
     let [heads, tokens, width] = case.shape;
     let ours = Ours::new(case);
+    let wanted = match &peers {
+        Some(_) => requests(case, &ours, folder)?,
+        None => Vec::new(),
+    };
+    let mut results = Results::new(&ours);
+    // PyTorch's dense form says nothing of what a mask leaves.
+    let compared = |name: &str| case.mask.is_none() || name == "flex_attention";
+    let timed = in_turn(wanted, rounds, peers, folder, |answer| {
+        let Some((name, file)) = answer else { return ours.run(&mut results, case.backward) };
+        if compared(name) {
+            compare(name, file, if case.backward { &results.dq } else { &results.out })?;
+        }
+        Ok(0.0)
+    })?;
+    let blocks = ours.blocks();
+    let pairs = ours.mask(&blocks).pairs(&ours.shape) as f64;
+    let Timed { seconds, peak_gigaflops, peers } = timed;
+    let operations = if case.backward { 10.0 } else { 4.0 };
+    Ok(Row {
+        name: case.name.clone(),
+        pass: if case.backward { "backward" } else { "forward" },
+        density: pairs / (heads * tokens * tokens) as f64,
+        seconds,
+        gigaflops: operations * pairs * width as f64 / seconds * 1e-9,
+        peak_gigaflops,
+        peers,
+    })
+}
+
+/// Medians over rounds.
+struct Timed {
+    seconds: f64,
+    peak_gigaflops: f64,
+    peers: Vec<(String, f64)>,
+}
+
+/// Runs ours and those peers that can load what they are asked for in turn, `rounds` times after once to warm up. `ours` is
+/// asked for a run and gives its seconds; in the first round, with a peer's name and the file of its answer, to compare them.
+fn in_turn(
+    wanted: Vec<(String, Value)>,
+    rounds: usize,
+    mut peers: Option<&mut Peers>,
+    folder: &Path,
+    mut ours: impl FnMut(Option<(&str, &Path)>) -> Result<f64, Error>,
+) -> Result<Timed, Error> {
     let mut loaded = Vec::new();
     if let Some(peers) = peers.as_deref_mut() {
-        for (name, request) in requests(case, &ours, folder)? {
+        for (name, request) in wanted {
             // A peer that has no such pass, or whose compiler is missing, does not take part.
             if peers.server.ask::<Value>(&request).is_ok() {
                 loaded.push((name, Vec::new()));
@@ -113,10 +162,9 @@ pub fn measure(case: &Case, rounds: usize, mut peers: Option<&mut Peers>, folder
         }
     }
     let (mut seconds, mut peaks) = (Vec::new(), Vec::new());
-    let mut results = Results::new(&ours);
     for round in 0..=rounds.max(1) {
         let best = peak(TURNS);
-        let time = ours.run(&mut results, case.backward)?;
+        let time = ours(None)?;
         if round > 0 {
             peaks.push(best);
             seconds.push(time);
@@ -130,10 +178,9 @@ pub fn measure(case: &Case, rounds: usize, mut peers: Option<&mut Peers>, folder
             }
             let answer: Result<Round, String> = peers.server.ask(&request);
             let answer = answer.map_err(|why| Error::Peer { name: name.clone(), why })?;
-            // PyTorch's dense form says nothing of what a mask leaves.
-            if round == 0 && (case.mask.is_none() || name == "flex_attention") {
-                compare(name, &file, if case.backward { &results.dq } else { &results.out })?;
-            } else if round > 0 {
+            if round == 0 {
+                ours(Some((name, &file)))?;
+            } else {
                 times.push(answer.seconds);
             }
         }
@@ -144,16 +191,8 @@ pub fn measure(case: &Case, rounds: usize, mut peers: Option<&mut Peers>, folder
             dropped.map_err(|why| Error::Peer { name: name.clone(), why })?;
         }
     }
-    let blocks = ours.blocks();
-    let pairs = ours.mask(&blocks).pairs(&ours.shape) as f64;
-    let seconds = median(seconds);
-    let operations = if case.backward { 10.0 } else { 4.0 };
-    Ok(Row {
-        name: case.name.clone(),
-        pass: if case.backward { "backward" } else { "forward" },
-        density: pairs / (heads * tokens * tokens) as f64,
-        seconds,
-        gigaflops: operations * pairs * width as f64 / seconds * 1e-9,
+    Ok(Timed {
+        seconds: median(seconds),
         peak_gigaflops: median(peaks),
         peers: loaded.into_iter().map(|(name, times)| (name, median(times))).collect(),
     })

@@ -16,6 +16,7 @@ use tersor_kernels::kmeans::order;
 use crate::Error;
 
 pub use file::ClusterFile;
+pub(crate) use file::whole;
 
 /// Groups of queries, or of keys, at most.
 pub const MOST_GROUPS: usize = 1 << 16;

@@ -34,7 +34,8 @@
 //! | [`svg1`] | heads that look at their frames or at their place, told apart by trying |
 //! | [`baseline`] | plans that any method must beat: near frames, random blocks |
 //! | [`quality`] | what a plan loses of the weight and of the output |
-//! | [`picture`] | plans and decay, drawn |
+//! | [`compare`] | the quality of methods over what they read |
+//! | [`picture`] | plans, clusters, decay and quality, drawn |
 //! | `video` | a small video transformer with attention by any plan: sampling, and longer clips by LoRA (feature `video`) |
 //! | [`tour`] | the stop on the tour |
 
@@ -42,6 +43,7 @@ pub mod attend;
 pub mod baseline;
 pub mod bench;
 pub mod clusters;
+pub mod compare;
 pub mod decay;
 mod error;
 pub mod grid;

@@ -5,9 +5,10 @@ use plotters::prelude::*;
 use plotters::style::Color;
 use tersor_data::picture::Picture;
 
-use crate::Error;
 use crate::decay::{Curve, Decay};
 use crate::mask::BlockMask;
+use crate::quality::{self, Quality};
+use crate::{Error, Grid};
 
 const INK: RGBColor = RGBColor(40, 48, 56);
 const READ: RGBColor = RGBColor(31, 95, 139);
@@ -133,6 +134,89 @@ fn curve(area: &Area, curve: &Curve, across: &str, rate: &str) -> Drawn {
     Ok(())
 }
 
+/// The side of a token in a picture of clusters, and what lies between two frames, in pixels.
+const TOKEN: usize = 6;
+
+/// Clusters painted on the frames, in rows from left to right: a square for each token, a colour for each cluster. Tokens
+/// behind those of the grid are not shown.
+///
+/// # Errors
+/// [`Error::Tokens`] if there are fewer labels than the grid has tokens, [`Error::Parameter`] naming what is 0.
+pub fn clusters(labels: &[u32], grid: &Grid) -> Result<Picture, Error> {
+    let (tokens, s) = (grid.tokens()?, grid.tokens_per_frame()?);
+    if labels.len() < tokens {
+        let (frames, tokens) = (grid.frames, labels.len());
+        return Err(Error::Tokens { what: "labels", tokens, frames, tokens_per_frame: s, text: 0 });
+    }
+    let across = grid.frames.isqrt() + usize::from(grid.frames.isqrt().pow(2) < grid.frames);
+    let frame = [(grid.width + 1) * TOKEN, (grid.height + 1) * TOKEN];
+    let (width, height) = (across * frame[0] - TOKEN, grid.frames.div_ceil(across) * frame[1] - TOKEN);
+    let mut rgb = vec![255; 3 * width * height];
+    for (y, line) in rgb.chunks_exact_mut(3 * width).enumerate() {
+        for (x, pixel) in line.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+            let number = y / frame[1] * across + x / frame[0];
+            let (row, column) = (y % frame[1] / TOKEN, x % frame[0] / TOKEN);
+            if number < grid.frames && row < grid.height && column < grid.width {
+                *pixel = colour(labels[number * s + row * grid.width + column]);
+            }
+        }
+    }
+    Picture::new(width, height, rgb).ok_or_else(|| Error::Drawing("the frames are no picture".into()))
+}
+
+/// Colours that are far apart for numbers that are near: hues by the golden section, in three shades.
+fn colour(number: u32) -> [u8; 3] {
+    let hue = (f64::from(number) * 0.618_033_988_749_895).fract();
+    let (r, g, b) = HSLColor(hue, 0.65, [0.5, 0.35, 0.68][number as usize % 3]).rgb();
+    [r, g, b]
+}
+
+/// The colours of methods.
+const METHODS: [RGBColor; 6] =
+    [READ, FITTED, RGBColor(46, 125, 50), RGBColor(123, 63, 152), RGBColor(130, 130, 130), RGBColor(176, 137, 0)];
+
+/// What plans keep over what they read: the share of the weight, and the error of the output; a line for each method.
+///
+/// # Errors
+/// [`Error::Drawing`] if there are no points.
+pub fn quality(curves: &[quality::Curve], title: &str) -> Result<String, Error> {
+    svg((960, 440), |area| {
+        area.draw(&Text::new(title.to_owned(), (MARGIN, 14), ("sans-serif", 18).into_font().color(&INK)))?;
+        let area = area.margin(HEAD, 8, 8, 8);
+        let (left, right) = area.split_horizontally(472);
+        qualities(&left, curves, "recall of the weight", |quality| quality.recall)?;
+        qualities(&right, curves, "relative error of the output", |quality| quality.error)
+    })
+}
+
+fn qualities(area: &Area, curves: &[quality::Curve], what: &str, value: fn(&Quality) -> f64) -> Drawn {
+    let points = || curves.iter().flat_map(|curve| &curve.points);
+    let most = |of: fn(f64, f64) -> f64, value: &dyn Fn(&Quality) -> f64| points().map(value).reduce(of);
+    let (Some(widest), Some(highest)) = (most(f64::max, &|point| point.density), most(f64::max, &value)) else {
+        return Err("there are no points".into());
+    };
+    let mut chart = ChartBuilder::on(area)
+        .margin(10)
+        .x_label_area_size(40)
+        .y_label_area_size(56)
+        .build_cartesian_2d(0.0..widest.max(0.01), 0.0..highest.max(0.01) * 1.05)?;
+    chart.configure_mesh().light_line_style(WHITE).x_desc("density: pairs that are read").y_desc(what).draw()?;
+    for (curve, colour) in curves.iter().zip(METHODS.into_iter().cycle()) {
+        let line = curve.points.iter().map(|point| (point.density, value(point)));
+        chart
+            .draw_series(LineSeries::new(line, colour.stroke_width(2)).point_size(3))?
+            .label(&curve.name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour));
+    }
+    chart
+        .configure_series_labels()
+        .background_style(WHITE.mix(0.85))
+        .border_style(NOTHING)
+        .label_font(("sans-serif", 14))
+        .draw()?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +232,30 @@ mod tests {
         let large = Radial { decay: 0.2, ..Radial::new(18, 3_840) }.plan().unwrap();
         assert!(mask(&large, "large").unwrap().len() < 2_000_000);
         assert_eq!(mask_pixels(&large).unwrap().width(), 540);
+    }
+
+    #[test]
+    fn clusters_are_squares_of_colour_frame_by_frame() {
+        let grid = Grid { frames: 3, height: 2, width: 3 };
+        let labels: Vec<u32> = (0..18).collect();
+        let picture = clusters(&labels, &grid).unwrap();
+        assert_eq!((picture.width(), picture.height()), (2 * 24 - 6, 2 * 18 - 6));
+        let at = |x: usize, y: usize| picture.rgb()[3 * (y * picture.width() + x)..][..3].to_vec();
+        assert_eq!(at(0, 0), colour(0));
+        assert_eq!(at(24 + 6, 6), colour(6 + 4), "the second frame, second row, second token");
+        assert_eq!((at(20, 0), at(30, 20)), (vec![255; 3], vec![255; 3]), "between frames, and where there is none");
+        let distinct: std::collections::HashSet<_> = (0..300).map(colour).collect();
+        assert!(distinct.len() > 280, "{}", distinct.len());
+        assert!(clusters(&labels[..17], &grid).unwrap_err().to_string().starts_with("labels has 17 tokens"));
+    }
+
+    #[test]
+    fn qualities_are_a_line_for_each_method() {
+        let point = |density: f64| Quality { density, recall: density, error: 1.0 - density };
+        let curves = ["here", "there"].map(|name| quality::Curve::new(name, vec![point(0.1), point(0.4)]));
+        let drawn = quality(&curves, "a head").unwrap();
+        assert!(drawn.contains("here") && drawn.contains("there") && drawn.matches("<polyline").count() >= 4);
+        assert!(quality(&[], "nothing").is_err());
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! is given.
 
 pub mod cache;
+mod file;
 pub mod map;
 mod text;
 
@@ -31,6 +32,7 @@ use crate::attend::{self, Attended, Plan, Tensors};
 use crate::clusters::{ClusterFile, ClusterMask, Groups, HeadMask};
 
 pub use cache::{CentroidCache, Centroids, Site};
+pub use file::CentroidFile;
 pub use map::Budget;
 pub use text::Text;
 
@@ -266,9 +268,24 @@ fn clusters(field: &'static str, given: Option<usize>, tokens: usize, mean: usiz
 fn draw(points: &[f32], width: usize, count: usize, seed: u64, site: Site, head: usize) -> Vec<f32> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream((site.layer as u64) << 32 | (site.branch as u64) << 20 | head as u64);
-    let mut rows = index::sample(&mut random, points.len() / width, count).into_vec();
-    rows.sort_unstable();
+    let rows = rows(&mut random, points.len() / width, count);
     rows.iter().flat_map(|row| &points[row * width..][..width]).copied().collect()
+}
+
+/// `count` of `tokens` tokens, ascending.
+fn rows(random: &mut ChaCha8Rng, tokens: usize, count: usize) -> Vec<usize> {
+    let mut rows = index::sample(random, tokens, count).into_vec();
+    rows.sort_unstable();
+    rows
+}
+
+/// The tokens that are the first centroids of `tokens` tokens: `count` of them without replacement, ascending.
+///
+/// # Errors
+/// [`Error::Parameter`] if there are not as many tokens, or none are asked for.
+pub fn first_rows(tokens: usize, count: usize, seed: u64) -> Result<Vec<usize>, Error> {
+    let count = clusters("clusters", Some(count), tokens, 1)?;
+    Ok(rows(&mut ChaCha8Rng::seed_from_u64(seed), tokens, count))
 }
 
 fn agrees(cached: &Centroids, shape: &Attention, [cq, ck]: [usize; 2]) -> Result<(), Error> {

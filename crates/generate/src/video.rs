@@ -24,12 +24,14 @@
 //! | `position` | where a token is, as angles |
 //! | `attention` | who attends: a method for each call of a run of sampling, and what it took |
 //! | `clip` | pictures as the model takes them |
+//! | [`compare`] | methods beside each other on the model's own attention |
 //! | `sample` | from noise to a clip |
 //! | `lora` | small matrices that are learned beside the frozen ones |
 //! | `extend` | clips longer than those that the model learned from, by LoRA |
 
 mod attention;
 mod clip;
+pub mod compare;
 mod extend;
 mod lora;
 mod position;

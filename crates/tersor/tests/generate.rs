@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use tersor_data::testing::{Failure, Folder, Trials};
-use tersor_data::{Array, Elements, npy, picture::Picture, shared};
+use tersor_data::{Array, Elements, npy, npz, picture::Picture, shared};
 
 type Result<T = ()> = std::result::Result<T, Failure>;
 
@@ -18,13 +18,23 @@ fn main() {
         .test("bad_usage_exits_with_2_and_bad_files_with_1", refusals)
         .test("attention_takes_any_shapes_and_names_what_does_not_fit", attention_shapes)
         .test("a_bench_times_attention_and_says_why_peers_are_missing", bench)
+        .test("clusters_are_found_planned_saved_and_read_again", clustered)
+        .test("flags_and_files_of_clusters_are_refused_by_name", cluster_refusals)
+        .needs(&[MAPS])
+        .test("a_map_is_the_published_one", map)
+        .needs(&[KMEANS])
+        .test("k_means_is_the_published_one", kmeans)
         .needs(&[CAPTURED])
+        .test("a_real_head_is_attended_by_clusters_and_painted", semantic)
+        .test("methods_are_compared_on_a_real_head", compared)
         .test("a_real_head_is_attended_densely_and_by_masks", attended)
         .test("a_real_head_is_analysed_from_an_npz", real)
         .run()
 }
 
 const CAPTURED: &str = "generation/vdit_qkv_layer1_head0.npz";
+const MAPS: &str = "generation/svg2_map_reference.npz";
+const KMEANS: &str = "generation/kmeans_reference.npz";
 
 /// Runs the words of `line`, in which `@name` is a file of `folder`.
 fn tersor(folder: &Folder, line: &str) -> Result<Output> {
@@ -299,6 +309,168 @@ fn attention_shapes() -> Result {
         assert!(output.status.code() == Some(code) && said.contains(told), "{line}: {said}");
         assert!(!folder.at("x.npy").exists(), "{line} has written something");
     }
+    Ok(())
+}
+
+fn write_noise(folder: &Folder, name: &str, shape: &[usize]) -> Result {
+    let numbers: Vec<f32> = (0..shape.iter().product::<usize>()).map(|i| (i as f32 * 0.37).sin() * 2.0).collect();
+    Ok(npy::write(folder.at(name), &Array::new(shape, Elements::F32(numbers)).ok_or("an array")?)?)
+}
+
+fn clustered() -> Result {
+    let folder = Folder::new()?;
+    for name in ["q.npy", "k.npy", "v.npy"] {
+        write_noise(&folder, name, &[2, 240, 16])?;
+    }
+    let tensors = "attention --q @q.npy --k @k.npy --v @v.npy";
+    let flags =
+        "--method svg2 --cq 6 --ck 11 --iters 9 --top-p 0.5 --min-ratio 0 --seed 3 --text 5 --padding 3 --verify";
+    let made = json(&folder, &format!("{tensors} {flags} --plan-out @p.npz --out @a.npy --threads 1"))?;
+    let clusters = &made["clusters"];
+    assert_eq!((&clusters["groups"], &clusters["clusters"]), (&json!([8, 13]), &json!([6, 11])));
+    assert!(number(&made["largest_difference"])? <= 2e-5 && number(&made["density"])? < 1.0, "{made}");
+    let plan = npz::open(folder.at("p.npz"))?;
+    for (name, shape) in [
+        ("q_labels", vec![2, 240]),
+        ("k_labels", vec![2, 240]),
+        ("map", vec![2, 8, 13]),
+        ("q_centroids", vec![2, 6, 16]),
+        ("k_centroids", vec![2, 11, 16]),
+    ] {
+        assert_eq!(plan.read(name)?.shape(), shape, "{name}");
+    }
+    let again = json(&folder, &format!("{tensors} --method svg2 --plan-in @p.npz --out @b.npy --threads 2"))?;
+    assert_eq!(made["pairs"], again["pairs"]);
+    json(&folder, &format!("{tensors} {flags} --out @c.npy --threads 2"))?;
+    let bytes = |name: &str| std::fs::read(folder.at(name));
+    assert!(bytes("a.npy")? == bytes("b.npy")?, "a plan that is read is not the one that was written");
+    assert!(bytes("a.npy")? == bytes("c.npy")?, "threads change bytes");
+    let svg1 = format!("{tensors} --method svg1 --frames 12 --tokens-per-frame 20 --band 30 --block 32 --verify");
+    let svg1 = json(&folder, &format!("{svg1} --out @d.npy"))?;
+    assert!(number(&svg1["largest_difference"])? <= 2e-5, "{svg1}");
+    assert_eq!(svg1["clusters"]["kinds"].as_array().map(Vec::len), Some(2));
+    let table = String::from_utf8(tersor(&folder, &format!("{tensors} {flags} --out @e.npy"))?.stdout)?;
+    for told in ["8 of queries, 13 of keys", "planning included", "verified"] {
+        assert!(table.contains(told), "{table}");
+    }
+    Ok(())
+}
+
+fn cluster_refusals() -> Result {
+    let folder = Folder::new()?;
+    for name in ["q.npy", "k.npy", "v.npy"] {
+        write_noise(&folder, name, &[1, 40, 8])?;
+    }
+    folder.with("noise.npz", "no archive")?;
+    let nan = vec![f32::NAN; 40 * 8];
+    npy::write(folder.at("nan.npy"), &Array::new([40, 8], nan.into()).ok_or("an array")?)?;
+    npy::write(folder.at("rows.npy"), &Array::new([2], vec![3i64, 40].into()).ok_or("an array")?)?;
+    let one = Array::new([1, 40], vec![7i32; 40].into()).ok_or("an array")?;
+    let map = Array::new([1, 2, 2], vec![true; 4].into()).ok_or("an array")?;
+    npz::write(folder.at("odd.npz"), &[("q_labels", &one), ("k_labels", &one), ("map", &map)])?;
+    let before = folder.names()?;
+    let svg2 = "attention --q @q.npy --k @k.npy --v @v.npy --out @o.npy --method svg2";
+    let cluster = "cluster --x @q.npy --clusters";
+    for (code, line, told) in [
+        (2, format!("{svg2} --cq 41"), "cq is 41"),
+        (2, format!("{svg2} --ck 0"), "ck is 0"),
+        (2, format!("{svg2} --iters 0"), "iters_init is 0"),
+        (2, format!("{svg2} --top-p 1.5"), "top_p is 1.5"),
+        (2, format!("{svg2} --top-p nan"), "top_p is NaN"),
+        (2, format!("{svg2} --min-ratio -1"), "min_ratio is -1"),
+        (2, format!("{svg2} --text 40"), "text is 40"),
+        (2, format!("{svg2} --causal"), "--causal"),
+        (2, format!("{svg2} --cq 3 --plan-in @odd.npz"), "--plan-in"),
+        (2, format!("{svg2} --paint @c.png"), "--frames"),
+        (2, format!("{svg2} --paint @c.txt --frames 5 --grid 2x4"), ".png"),
+        (2, "attention --q @q.npy --k @k.npy --v @v.npy --out @o.npy --cq 3".to_owned(), "--method svg2"),
+        (2, "attention --q @q.npy --k @k.npy --v @v.npy --out @o.npy --method svg1".to_owned(), "--frames"),
+        (1, format!("{svg2} --plan-in @odd.npz"), "q_labels: token 0 is in group 7"),
+        (1, format!("{svg2} --plan-in @noise.npz"), "noise.npz"),
+        (1, format!("{svg2} --plan-in @nowhere.npz"), "nowhere.npz"),
+        (1, svg2.replace("--q @q.npy", "--q @nan.npy"), "q is NaN in head 0, token 0, dimension 0"),
+        (2, format!("{cluster} 41 --out @c.npz"), "--clusters is 41"),
+        (2, format!("{cluster} 0 --out @c.npz"), "--clusters is 0"),
+        (2, format!("{cluster} 2 --iters 0 --out @c.npz"), "--iters is 0"),
+        (1, format!("{cluster} 2 --init @rows.npy --out @c.npz"), "row 40 of 40"),
+        (1, format!("{cluster} 3 --init @rows.npy --out @c.npz"), "expected [3]"),
+        (1, "cluster --x @nan.npy --clusters 2 --out @c.npz".to_owned(), "NaN in row 0"),
+        (1, "cluster --x @nan.npy --clusters 2 --f64 --out @c.npz".to_owned(), "NaN in row 0"),
+        (2, "map --centroids @odd.npz --top-p 2 --out @m.npy".to_owned(), "top_p is 2"),
+        (1, "map --centroids @odd.npz --out @m.npy".to_owned(), "q_centroids"),
+        (1, "map --centroids @noise.npz --out @m.npy".to_owned(), "noise.npz"),
+        (2, "compare --q @q.npy --k @k.npy --v @v.npy --frames 5 --grid 2x4 --densities 3".to_owned(), "density is 3"),
+        (1, "compare --q @q.npy --k @k.npy --v @v.npy --frames 5 --grid 2x5".to_owned(), "differ in"),
+    ] {
+        let output = tersor(&folder, &line)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(code) && said.contains(told), "{line}: {:?}: {said}", output.status);
+        assert!(output.stdout.is_empty(), "{line}");
+    }
+    assert_eq!(folder.names()?, before, "something was left behind");
+    Ok(())
+}
+
+fn map() -> Result {
+    let folder = Folder::new()?;
+    let path = shared::file(MAPS).ok_or("no file")?;
+    let file = npz::open(&path)?;
+    for (top_p, min_ratio) in [("0.9", "0"), ("0.9", "0.1"), ("0.5", "0.25"), ("0.3", "0")] {
+        let path = path.display();
+        let report =
+            json(&folder, &format!("map --centroids {path} --top-p {top_p} --min-ratio {min_ratio} --out @m.npy"))?;
+        assert_eq!((&report["heads"], &report["cq"], &report["ck"]), (&json!(2), &json!(12), &json!(20)));
+        assert_eq!(npy::read(folder.at("m.npy"))?, file.read(&format!("map_p{top_p}_r{min_ratio}"))?);
+    }
+    Ok(())
+}
+
+fn kmeans() -> Result {
+    let folder = Folder::new()?;
+    let path = shared::file(KMEANS).ok_or("no file")?;
+    let file = npz::open(&path)?;
+    npy::write(folder.at("init.npy"), &file.read("init_index")?)?;
+    let line = format!("cluster --x {} --clusters 10 --init @init.npy --iters 5", path.display());
+    json(&folder, &format!("{line} --f64 --out @c.npz"))?;
+    let found = npz::open(folder.at("c.npz"))?;
+    assert_eq!((found.read("labels")?, found.read("sizes")?), (file.read("labels")?, file.read("sizes")?));
+    for (name, expected) in [("centroids", "centroids"), ("inertia", "inertia_before_each_update")] {
+        let (found, expected) = (found.read(name)?, file.read(expected)?);
+        let pairs = found.elements().as_f64().zip(expected.elements().as_f64()).ok_or("not float64")?;
+        assert!(pairs.0.len() == pairs.1.len() && found.shape() == expected.shape());
+        assert!(pairs.0.iter().zip(pairs.1).all(|(a, b)| (a - b).abs() <= 1e-12 * b.abs().max(1.0)), "{name}");
+    }
+    let fast = json(&folder, &format!("{line} --out @d.npz"))?;
+    assert_eq!(npz::open(folder.at("d.npz"))?.read("labels")?, file.read("labels")?);
+    assert_eq!(fast["iterations"], json!(5));
+    Ok(())
+}
+
+fn semantic() -> Result {
+    let folder = Folder::new()?;
+    let file = shared::file(CAPTURED).ok_or("no file")?.display().to_string();
+    let line = format!("attention --q {file} --k {file} --v {file} --method svg2 --verify --out @o.npy");
+    let report = json(&folder, &format!("{line} --paint @c.png --frames 16 --grid 16x16"))?;
+    assert_eq!(report["clusters"]["clusters"], json!([16, 54]));
+    assert!(number(&report["largest_difference"])? <= 2e-5, "{report}");
+    let density = number(&report["density"])?;
+    assert!(density > 0.2 && density < 0.6, "{density}");
+    let picture = Picture::read(folder.at("c.png"))?;
+    assert_eq!((picture.width(), picture.height()), (4 * 17 * 6 - 6, 4 * 17 * 6 - 6));
+    Ok(())
+}
+
+fn compared() -> Result {
+    let folder = Folder::new()?;
+    let file = shared::file(CAPTURED).ok_or("no file")?.display().to_string();
+    let line = format!("compare --q {file} --k {file} --v {file} --frames 16 --grid 16x16 --densities 0.2");
+    let report = json(&folder, &format!("{line} --svg @q.svg"))?;
+    let curves = report["curves"].as_array().ok_or("no curves")?;
+    let names: Vec<_> = curves.iter().filter_map(|curve| curve["name"].as_str()).collect();
+    assert_eq!(names, ["clusters", "positions", "SVG1", "radial", "near frames", "random blocks"]);
+    let recall = |curve: usize| number(&curves[curve]["points"][0]["recall"]);
+    assert!(recall(0)? > 2.0 * recall(1)? && recall(0)? > 2.0 * recall(2)?, "{report}");
+    assert!(std::fs::read_to_string(folder.at("q.svg"))?.contains("SVG1"));
     Ok(())
 }
 

@@ -109,7 +109,7 @@ fn groups(file: &npz::Npz, name: &'static str, heads: usize, count: usize) -> Re
 }
 
 /// Numbers of groups, of any type of whole numbers.
-fn whole(field: &'static str, array: &Array) -> Result<Vec<u32>, Error> {
+pub(crate) fn whole(field: &'static str, array: &Array) -> Result<Vec<u32>, Error> {
     fn all<T: Copy + TryInto<u32> + std::fmt::Display>(field: &'static str, numbers: &[T]) -> Result<Vec<u32>, Error> {
         let number = |(at, &number): (usize, &T)| {
             let why = || format!("element {at} is {number}; expected the number of a group");

@@ -103,13 +103,13 @@ pub enum Error {
 /// [`Error::Overflow`].
 pub fn lloyd(points: &[f32], width: usize, centroids: &[f32], settings: &Settings) -> Result<Clustering<f32>, Error> {
     check(points, width, centroids, settings)?;
-    check_finite("centroids", centroids, width)?;
     let mut nearest = Nearest::new(points, width);
     if !nearest.squares().is_finite() {
         // Only now: the squares tell as much of a number that is not finite as a look at each.
         check_finite("points", points, width)?;
         return Err(Error::Overflow);
     }
+    check_finite("centroids", centroids, width)?;
     let (mut centroids, mut inertia) = (centroids.to_vec(), Vec::new());
     loop {
         let (labels, distance) = nearest.assign(&centroids);

@@ -10,8 +10,8 @@ use super::{Clustering, Error, Settings, check, check_finite, shift};
 /// As [`lloyd`](super::lloyd).
 pub fn lloyd(points: &[f64], width: usize, centroids: &[f64], settings: &Settings) -> Result<Clustering<f64>, Error> {
     check(points, width, centroids, settings)?;
-    check_finite("centroids", centroids, width)?;
     check_finite("points", points, width)?;
+    check_finite("centroids", centroids, width)?;
     let (mut centroids, mut inertia) = (centroids.to_vec(), Vec::new());
     loop {
         let nearest: Vec<(u32, f64)> = points.par_chunks_exact(width).map(|x| nearest(x, &centroids)).collect();

@@ -14,8 +14,12 @@ use super::show::BadUsage;
 mod analyze;
 mod attention;
 mod bench;
+mod cluster;
+mod clusters;
+mod compare;
 #[cfg(feature = "video")]
 mod extend;
+mod map;
 mod mask;
 #[cfg(feature = "video")]
 mod sample;
@@ -28,6 +32,9 @@ pub enum Generate {
     Mask(mask::Mask),
     Analyze(analyze::Analyze),
     Attention(attention::Attention),
+    Cluster(cluster::Cluster),
+    Map(map::Map),
+    Compare(compare::Compare),
     #[cfg(feature = "video")]
     Sample(sample::Sample),
     #[cfg(feature = "video")]
@@ -41,6 +48,9 @@ impl Generate {
             Self::Mask(mask) => mask.run(),
             Self::Analyze(analyze) => analyze.run(),
             Self::Attention(attention) => attention.run(),
+            Self::Cluster(cluster) => cluster.run(),
+            Self::Map(map) => map.run(),
+            Self::Compare(compare) => compare.run(),
             #[cfg(feature = "video")]
             Self::Sample(sample) => sample.run(),
             #[cfg(feature = "video")]
@@ -242,4 +252,12 @@ fn read(path: &Path, name: &str) -> anyhow::Result<(Vec<f32>, [usize; 3])> {
         _ => bail!("{}: elements of type {found}; expected float16, float32 or float64", path.display()),
     };
     Ok((elements, shape))
+}
+
+/// Rows x tokens in a row.
+fn parse_grid(text: &str) -> Result<(usize, usize), String> {
+    let sides = text.split_once('x').and_then(|(height, width)| Some((height.parse().ok()?, width.parse().ok()?)));
+    sides
+        .filter(|sides| sides.0 > 0 && sides.1 > 0)
+        .ok_or_else(|| "expected rows x tokens in a row, such as 48x80".into())
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tersor::generate::decay::{Decay, HeadDecay, Point, QueriesKeys, Settings, analyze};
 use tersor::generate::{Grid, Reads, picture};
 
-use super::{Plan, Planned, RadialFlags, line, read, told, usage, write_svg};
+use super::{Plan, Planned, RadialFlags, line, parse_grid, read, told, usage, write_svg};
 use crate::cli::quantity::{seconds, thousands};
 use crate::cli::show::{BadUsage, Output, Threads, check_outputs, table};
 
@@ -166,12 +166,4 @@ fn shown(report: &Report, decay: &Decay) -> String {
         line(&mut text, "written", &format!("{}: both curves", file.display()));
     }
     text
-}
-
-/// Rows x tokens in a row.
-fn parse_grid(text: &str) -> Result<(usize, usize), String> {
-    let sides = text.split_once('x').and_then(|(height, width)| Some((height.parse().ok()?, width.parse().ok()?)));
-    sides
-        .filter(|sides| sides.0 > 0 && sides.1 > 0)
-        .ok_or_else(|| "expected rows x tokens in a row, such as 48x80".into())
 }

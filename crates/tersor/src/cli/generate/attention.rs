@@ -1,13 +1,15 @@
 //! `tersor generate attention`: attention over the pairs of a plan.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tersor::data::{Array, Elements, npy};
 use tersor::generate::attend::{self, Attended, Tensors, attend, verify};
+use tersor::generate::{Block, Svg1};
 
+use super::clusters::{ClusterFlags, Clusters};
 use super::{Plan, Planned, RadialFlags, line, read, told};
 use crate::cli::quantity::{seconds, thousands};
 use crate::cli::show::{BadUsage, Output, Threads, check_outputs};
@@ -15,7 +17,7 @@ use crate::cli::show::{BadUsage, Output, Threads, check_outputs};
 /// Queries of each head that are computed again, as the formula reads.
 const VERIFIED: usize = 64;
 
-/// Compute attention, dense or over the pairs of a radial mask
+/// Compute attention: dense, or over the pairs of a radial mask, of clusters, or of SVG1
 ///
 /// Tensors are [heads, tokens, width] of float16, float32 or float64. There may be fewer heads of keys and values than of
 /// queries (grouped queries), and with --method dense more or fewer keys than queries. What the plan reads is told before
@@ -34,14 +36,19 @@ pub struct Attention {
     /// What each query reads
     #[arg(long, value_enum, default_value = "dense")]
     method: Method,
-    /// Frames of tokens, for --method radial
-    #[arg(long, value_name = "F", required_if_eq("method", "radial"))]
+    /// Frames of tokens, for --method radial and svg1, and for --paint
+    #[arg(long, value_name = "F", required_if_eq_any([("method", "radial"), ("method", "svg1")]))]
     frames: Option<usize>,
-    /// Tokens in a frame, for --method radial
-    #[arg(long, value_name = "S", required_if_eq("method", "radial"))]
+    /// Tokens in a frame, for --method radial and svg1
+    #[arg(long, value_name = "S", required_if_eq_any([("method", "radial"), ("method", "svg1")]))]
     tokens_per_frame: Option<usize>,
     #[command(flatten)]
     radial: RadialFlags,
+    #[command(flatten)]
+    clusters: ClusterFlags,
+    /// How far SVG1 looks along either order, in tokens (default: two frames)
+    #[arg(long, value_name = "N")]
+    band: Option<usize>,
     /// A query reads no key behind its own; the last query reads all
     #[arg(long)]
     causal: bool,
@@ -67,6 +74,10 @@ enum Method {
     Dense,
     /// Near frames whole, far ones by ever narrower windows
     Radial,
+    /// Clusters of keys that weigh most for a cluster of queries: Sparse VideoGen2
+    Svg2,
+    /// Near tokens, or near places in all frames: Sparse VideoGen
+    Svg1,
 }
 
 /// What was computed.
@@ -82,6 +93,8 @@ struct Report<'a> {
     threads: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<Planned>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clusters: Option<Clusters>,
     /// Pairs that were read, over all heads, and their share.
     pairs: u64,
     density: f64,
@@ -101,9 +114,18 @@ struct Report<'a> {
 
 impl Attention {
     pub fn run(self) -> anyhow::Result<()> {
-        check_outputs(&[&self.q, &self.k, &self.v], &[Some(&self.out)])?;
-        if self.method == Method::Dense && (self.frames.is_some() || self.tokens_per_frame.is_some()) {
-            bail!(BadUsage("--frames and --tokens-per-frame are of a mask: give --method radial".into()));
+        let [plan_in, plan_out, paint] = self.clusters.files();
+        let inputs: Vec<&Path> =
+            [Some(&self.q), Some(&self.k), Some(&self.v), plan_in].into_iter().flatten().map(|path| &**path).collect();
+        check_outputs(&inputs, &[Some(&self.out), plan_out, paint])?;
+        let semantic = self.method == Method::Svg2;
+        self.clusters.check(semantic)?;
+        let of_frames = self.tokens_per_frame.is_some() || self.frames.is_some() && !semantic;
+        if of_frames && !matches!(self.method, Method::Radial | Method::Svg1) {
+            bail!(BadUsage("--frames and --tokens-per-frame are of a mask: give --method radial or svg1".into()));
+        }
+        if self.causal && matches!(self.method, Method::Svg1 | Method::Svg2) {
+            bail!(BadUsage("clusters have no order: leave out --causal".into()));
         }
         if self.radial.exact && (self.radial.text > 0 || self.causal) {
             bail!(BadUsage(
@@ -114,8 +136,8 @@ impl Attention {
             bail!(BadUsage(format!("--scale is {scale}; it must be finite")));
         }
         self.threads.start()?;
-        let plan = match (self.frames, self.tokens_per_frame) {
-            (Some(frames), Some(tokens)) => Some(self.radial.plan(frames, tokens)?),
+        let plan = match (self.method, self.frames, self.tokens_per_frame) {
+            (Method::Radial, Some(frames), Some(tokens)) => Some(self.radial.plan(frames, tokens)?),
             _ => None,
         };
         let progress = self.output.spinner().with_message("reading");
@@ -124,22 +146,28 @@ impl Attention {
             .with_context(|| self.files())?
             .scaled(self.scale)
             .causal(self.causal);
+        progress.set_message("planning");
         let planned = plan.as_ref().map(Plan::in_numbers).transpose()?;
-        if let Some(planned) = &planned {
-            let (share, speed_up) = (100.0 * planned.token_density, planned.predicted_speed_up);
+        let clusters = self.clustered(&tensors).with_context(|| self.files())?;
+        let density = planned.as_ref().map(|planned| planned.token_density);
+        if let Some(density) = density.or_else(|| clusters.as_ref().map(|clusters| clusters.mask.density())) {
+            let (share, speed_up) = (100.0 * density, 1.0 / density);
             self.output.note(&format!("the plan reads {share:.2} % of the pairs: at most {speed_up:.2} times as fast"));
         }
         progress.set_message("attending");
-        let reads = match &plan {
-            None => attend::Plan::Dense,
-            Some(Plan::Blocks(_, mask)) => attend::Plan::Blocks(mask),
-            Some(Plan::Exact(mask)) => attend::Plan::Exact(mask),
+        let reads = match (&plan, &clusters) {
+            (Some(Plan::Blocks(_, mask)), _) => attend::Plan::Blocks(mask),
+            (Some(Plan::Exact(mask)), _) => attend::Plan::Exact(mask),
+            (None, Some(clusters)) => attend::Plan::Clusters(&clusters.mask),
+            (None, None) => attend::Plan::Dense,
         };
         let attended = attend(&tensors, reads).with_context(|| self.files())?;
         progress.set_message("verifying");
         let apart = self.verify.then(|| verify(&tensors, reads, &attended, VERIFIED));
         progress.finish_and_clear();
         let shape = *tensors.shape();
+        // Clusters are found anew for other tensors, so what that takes is part of the time; other masks are made once.
+        let planning = clusters.as_ref().map_or(0.0, |clusters| clusters.plan_seconds);
         let report = Report {
             method: self.method,
             heads: shape.heads,
@@ -150,13 +178,14 @@ impl Attention {
             causal: shape.causal,
             threads: rayon::current_num_threads(),
             plan: planned,
+            clusters,
             pairs: attended.pairs,
             density: attended.density(),
             empty_rows: attended.empty,
             seconds: attended.seconds,
             dense_seconds: attended.dense_seconds,
             predicted_speed_up: 1.0 / attended.density(),
-            achieved_speed_up: attended.speed_up(),
+            achieved_speed_up: attended.dense_seconds / (attended.seconds + planning),
             gigaflops: attended.gigaflops(&shape),
             largest_difference: apart,
             out: &self.out,
@@ -169,6 +198,20 @@ impl Attention {
             .context("the output has as many numbers as its shape")?;
         npy::write(&self.out, &array)?;
         self.output.show(&report, || shown(&report))
+    }
+
+    /// The plan of a method of clusters.
+    fn clustered(&self, tensors: &Tensors<'_>) -> anyhow::Result<Option<Clusters>> {
+        let text = self.radial.text;
+        match (self.method, self.frames, self.tokens_per_frame) {
+            (Method::Svg2, frames, _) => self.clusters.plan(tensors, frames, text).map(Some),
+            (Method::Svg1, Some(frames), Some(tokens)) => {
+                let (Block { queries: block, .. }, of) = (self.radial.block, Svg1::new(frames, tokens));
+                let band = self.band.unwrap_or(of.band);
+                self.clusters.svg1(tensors, Svg1 { band, block, ..of }).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     fn files(&self) -> String {
@@ -185,6 +228,10 @@ fn shown(report: &Report) -> String {
         Some(plan) => told(&mut text, plan),
         None => line(&mut text, "tokens", &format!("{} queries, {} keys", count(queries), count(keys))),
     }
+    if let Some(clusters) = &report.clusters {
+        line(&mut text, "clusters", &clusters.told());
+        line(&mut text, "planned in", &seconds(clusters.plan_seconds));
+    }
     let pairs = format!("{} over all heads ({:.2} %)", thousands(report.pairs), 100.0 * report.density);
     line(&mut text, "read", &pairs);
     line(
@@ -197,14 +244,12 @@ fn shown(report: &Report) -> String {
             report.gigaflops
         ),
     );
-    if report.plan.is_some() {
+    if report.density < 1.0 && report.method != Method::Dense {
         let (achieved, predicted) = (report.achieved_speed_up, report.predicted_speed_up);
         let share = 100.0 * achieved / predicted;
-        line(
-            &mut text,
-            "achieved",
-            &format!("{achieved:.2} times as fast as dense, {share:.0} % of what the plan allows"),
-        );
+        let planning = if report.clusters.is_some() { ", planning included" } else { "" };
+        let told = format!("{achieved:.2} times as fast as dense{planning}, {share:.0} % of what the plan allows");
+        line(&mut text, "achieved", &told);
     }
     if let Some(apart) = report.largest_difference {
         line(&mut text, "verified", &format!("{VERIFIED} rows of each head, at most {apart:.1e} apart"));

@@ -7,12 +7,12 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use tersor::data::peer::Peers;
-use tersor::generate::bench::{Case, Row, measure};
+use tersor::generate::bench::{Case, ClusterCase, Row, measure};
 
 use crate::cli::machine::Machine;
 use crate::cli::show::{Output, Threads, table};
 
-/// Time attention, dense and over radial masks: ours, PyTorch's and compiled flex_attention, in turn
+/// Time attention, dense, over radial masks and by clusters, and k-means: ours and PyTorch's or scikit-learn's, in turn
 #[derive(Args)]
 pub struct Bench {
     /// Only cases whose name holds this text
@@ -52,7 +52,10 @@ impl Bench {
     pub fn run(self) -> anyhow::Result<()> {
         self.threads.start()?;
         let mut cases = Case::standard(self.large)?;
-        cases.retain(|case| self.only.as_deref().is_none_or(|only| case.name.contains(only)));
+        let wanted = |name: &str| self.only.as_deref().is_none_or(|only| name.contains(only));
+        cases.retain(|case| wanted(&case.name));
+        let mut of_clusters = ClusterCase::STANDARD.to_vec();
+        of_clusters.retain(|case| wanted(&case.name()));
         let mut python = Command::new(&self.python);
         python.arg(&self.script);
         let (mut peers, missing) = match Peers::start(python) {
@@ -60,10 +63,14 @@ impl Bench {
             Err(why) => (None, Some(format!("{why} ({} says how to install the peers)", self.script.display()))),
         };
         let folder = tempfile::tempdir().context("a folder for what the peers are given")?;
-        let bar = self.output.progress("measuring", cases.len() as u64);
+        let bar = self.output.progress("measuring", (cases.len() + of_clusters.len()) as u64);
         let mut rows = Vec::new();
         for case in &cases {
             rows.push(measure(case, self.rounds.into(), peers.as_mut(), folder.path())?);
+            bar.inc(1);
+        }
+        for case in &of_clusters {
+            rows.push(case.measure(self.rounds.into(), peers.as_mut(), folder.path())?);
             bar.inc(1);
         }
         bar.finish_and_clear();
