@@ -30,6 +30,8 @@
 //! | `array.rs` | [`Array`]: shape and typed elements, what every reader returns |
 //! | `npy.rs`, `npz.rs` | NumPy's files, one array and many |
 //! | `picture.rs` | [`Picture`]: PNG, JPEG, BMP as RGB bytes, stretched to a network's input |
+//! | `video.rs` | videos, through ffmpeg |
+//! | `similarity.rs` | PSNR and SSIM of two pictures |
 //! | `examples.rs` | [`Examples`]: labelled pictures of one size, what a classifier is trained on |
 //! | `idx.rs`, `cifar.rs`, `folder.rs` | where they come from: MNIST's format, CIFAR's, folders and archives of pictures |
 //! | `csv.rs` | tables of numbers with a label column |
@@ -62,13 +64,16 @@ pub mod peer;
 pub mod picture;
 pub mod registry;
 pub mod shared;
+pub mod similarity;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod text;
 pub mod tour;
 mod unpack;
+pub mod video;
 
 pub use array::{Array, ElementType, Elements};
 pub use error::Error;
 pub use examples::Examples;
 pub use picture::Picture;
+pub use video::Video;

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use tersor_kernels::attention::{Attention, Blocks, Clusters, Layout, Mask, Tensor, TensorMut};
+use tersor_kernels::attention::{Attention, Clusters, Layout, Mask, Tensor, TensorMut};
 
 use crate::Error;
 use crate::clusters::{ClusterMask, HeadMask};
@@ -189,8 +189,7 @@ pub fn run(tensors: &Tensors<'_>, plan: Plan<'_>) -> Result<Attended, Error> {
         Plan::Dense => Mask::All,
         Plan::Blocks(mask) => {
             agree([mask.queries, mask.keys], shape)?;
-            let BlockMask { query_block, key_block, offsets, columns, .. } = mask;
-            blocks = [Blocks { query_block: *query_block, key_block: *key_block, offsets, columns }];
+            blocks = [mask.blocks()];
             Mask::Blocks(&blocks)
         }
         Plan::Exact(mask) => {

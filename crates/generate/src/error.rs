@@ -13,6 +13,15 @@ pub enum Error {
     #[error(transparent)]
     Attention(#[from] tersor_kernels::attention::Error),
 
+    /// Training failed; the message says at which step or setting.
+    #[cfg(feature = "video")]
+    #[error(transparent)]
+    Train(#[from] tersor_train::Error),
+
+    /// The file of a model, or of adapters, is not what it should be.
+    #[error("{}: {place}: {why}", file.display())]
+    Model { file: std::path::PathBuf, place: String, why: String },
+
     /// A parameter out of its range.
     #[error("{field} is {value}; it must be {range}")]
     Parameter { field: &'static str, value: String, range: &'static str },

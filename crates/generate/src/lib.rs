@@ -36,6 +36,7 @@
 //! | [`quality`] | what a plan loses of the weight and of the output |
 //! | [`compare`] | the quality of methods over what they read |
 //! | [`picture`] | plans, clusters, decay and quality, drawn |
+//! | `video` | a small video transformer with attention by any plan: sampling, and longer clips by LoRA (feature `video`) |
 //! | [`tour`] | the stop on the tour |
 
 pub mod attend;
@@ -53,11 +54,13 @@ pub mod radial;
 pub mod semantic;
 pub mod svg1;
 pub mod tour;
+#[cfg(feature = "video")]
+pub mod video;
 
 pub use clusters::{ClusterFile, ClusterMask, Groups, HeadMask};
 pub use error::Error;
 pub use grid::Grid;
 pub use mask::{BlockMask, Reads};
-pub use radial::{Block, ExactMask, Family, Radial};
+pub use radial::{Block, DensePolicy, ExactMask, Family, Radial};
 pub use semantic::{Budget, CentroidCache, SemanticAttention};
 pub use svg1::Svg1;

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tersor_data::{Array, ElementType, atomic, npy};
+use tersor_kernels::attention::Blocks;
 
 use crate::Error;
 
@@ -86,6 +87,12 @@ pub struct Difference {
 }
 
 impl BlockMask {
+    /// The plan as the kernel takes it.
+    pub(crate) fn blocks(&self) -> Blocks<'_> {
+        let Self { query_block, key_block, offsets, columns, .. } = self;
+        Blocks { query_block: *query_block, key_block: *key_block, offsets, columns }
+    }
+
     /// The plan of which `row` gives the rows: it sets in a [`Row`] the blocks that block `b` of the queries reads.
     ///
     /// # Errors

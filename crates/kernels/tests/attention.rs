@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use tersor_kernels::attention::{
-    Attention, Blocks, Clusters, Error, Layout, Mask, Report, Tensor, TensorMut, merge, reference,
+    Attention, Blocks, Clusters, Error, Layout, Mask, Report, Storage, Tensor, TensorMut, merge, reference,
 };
 
 /// A generator of numbers, so that a failing case can be told by its seed.
@@ -192,6 +192,38 @@ fn moved(data: &[f32], [heads, rows, width]: [usize; 3], layout: Layout, there: 
     to
 }
 
+/// Whether inputs in halves give the bits that the same numbers give in f32, and an infinite one is refused.
+fn same_in_halves<T: Storage>(case: &Case, mask: &Mask<'_>, narrow: fn(f32) -> T) -> Result<(), TestCaseError> {
+    let mut halves = case.qkv.each_ref().map(|x| x.iter().copied().map(narrow).collect::<Vec<T>>());
+    let singles = halves.each_ref().map(|x| {
+        let mut wide = vec![0.0; x.len()];
+        T::widen(x, &mut wide);
+        wide
+    });
+    let extents = case.extents();
+    let layouts = extents.map(|[heads, rows, width]| Layout::heads_first(heads, rows, width));
+    fn run<T: Storage>(
+        case: &Case,
+        mask: &Mask<'_>,
+        qkv: &[Vec<T>; 3],
+        layouts: [Layout; 4],
+    ) -> Result<Vec<f32>, Error> {
+        let mut out = vec![f32::NAN; case.out_gradient.len()];
+        let tensors = [0, 1, 2].map(|which| Tensor { data: &qkv[which][..], layout: layouts[which] });
+        case.shape.forward(tensors, mask, TensorMut { data: &mut out, layout: layouts[3] }, None)?;
+        Ok(out)
+    }
+    let bits = |out: Vec<f32>| out.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+    let same = (run(case, mask, &halves, layouts), run(case, mask, &singles, layouts));
+    prop_assert_eq!(same.0.map(bits), same.1.map(bits));
+    if let Some(last) = halves[1].last_mut() {
+        *last = narrow(f32::INFINITY);
+        let refused = run(case, mask, &halves, layouts);
+        prop_assert!(matches!(refused, Err(Error::NotFinite { tensor: "k", .. })), "{:?}", refused);
+    }
+    Ok(())
+}
+
 fn wide(x: &[f32]) -> Vec<f64> {
     x.iter().map(|&x| f64::from(x)).collect()
 }
@@ -241,6 +273,31 @@ proptest! {
         let lists: Vec<_> = (0..lists).map(|_| List::blocks(&mut numbers, &shape, blocks, density)).collect();
         let lists: Vec<_> = lists.iter().map(List::as_blocks).collect();
         Case::new(shape, seed).equals_the_formula(&Mask::Blocks(&lists))?;
+    }
+
+    /// Not nearly: bit for bit what the same numbers give in f32.
+    #[test]
+    fn halves_give_what_their_numbers_give(
+        shape in shapes(200),
+        seed: u64,
+        density in 0.1..1.0,
+        kind in 0..3,
+    ) {
+        let shape = Attention { causal: shape.causal && kind != 2, ..shape };
+        let mut numbers = Numbers::new(seed);
+        let list = match kind {
+            2 => List::clusters(&mut numbers, &shape, 40, density),
+            _ => List::blocks(&mut numbers, &shape, (64, 32), density),
+        };
+        let (blocks, clusters);
+        let mask = match kind {
+            0 => Mask::All,
+            1 => { blocks = [list.as_blocks()]; Mask::Blocks(&blocks) }
+            _ => { clusters = [list.as_clusters()]; Mask::Clusters(&clusters) }
+        };
+        let case = Case::new(shape, seed);
+        same_in_halves(&case, &mask, half::f16::from_f32)?;
+        same_in_halves(&case, &mask, half::bf16::from_f32)?;
     }
 
     #[test]

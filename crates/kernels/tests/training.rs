@@ -6,6 +6,8 @@ use tersor_kernels::training::attention::Attention;
 use tersor_kernels::training::lstm::{Lstm, Weights};
 use tersor_kernels::training::norm::{self, Channels, GroupNorm};
 use tersor_kernels::training::pool::Pool;
+use tersor_kernels::training::rms::{rms_norm, rms_norm_backward};
+use tersor_kernels::training::rotary::{Turn, rotate};
 use tersor_kernels::training::softmax;
 use tersor_kernels::window::{Padding, Window};
 
@@ -75,10 +77,20 @@ proptest! {
     fn activations_equal_their_formulas(count in 0..300_usize, seed in 0..1_000_u64) {
         let x = numbers(count, seed, 4.0);
         let r = numbers(count, seed + 7, 1.0);
-        for activation in [Activation::Relu, Activation::Gelu, Activation::Silu, Activation::Sigmoid, Activation::Tanh] {
+        for activation in [
+            Activation::Relu,
+            Activation::Gelu,
+            Activation::GeluTanh,
+            Activation::Silu,
+            Activation::Sigmoid,
+            Activation::Tanh,
+        ] {
             let exact = |x: f64| match activation {
                 Activation::Relu => x.max(0.0),
                 Activation::Gelu => x * 0.5 * (1.0 + erf(x / 2_f64.sqrt())),
+                Activation::GeluTanh => {
+                    0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).tanh())
+                }
                 Activation::Silu => x / (1.0 + (-x).exp()),
                 Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
                 Activation::Tanh => x.tanh(),
@@ -117,6 +129,51 @@ proptest! {
         let mut by_hand = exact.clone();
         labels.iter().enumerate().for_each(|(row, &l)| by_hand[row * width + l as usize] -= 1.0);
         close(&d, &by_hand.iter().map(|d| d / rows as f64).collect::<Vec<_>>(), 1e-6)?;
+    }
+
+    #[test]
+    fn rms_norm_equals_its_formula(rows in 1..70_usize, width in 1..90_usize, seed in 0..1_000_u64) {
+        let (x, r) = (numbers(rows * width, seed, 2.0), numbers(rows * width, seed + 1, 1.0));
+        let gamma = numbers(width, seed + 2, 1.5);
+        let epsilon = 1e-3;
+        let forward = |x: &[f32], gamma: &[f32]| {
+            let mut y = vec![0.0; x.len()];
+            let at = rms_norm(x, gamma, epsilon, &mut y);
+            (y, at)
+        };
+        let (y, at) = forward(&x, &gamma);
+        let exact = x.chunks(width).flat_map(|x| {
+            let root = (inner(x, x) / width as f64 + f64::from(epsilon)).sqrt();
+            x.iter().zip(&gamma).map(move |(&x, &gamma)| f64::from(x) / root * f64::from(gamma)).collect::<Vec<_>>()
+        });
+        close(&y, &exact.collect::<Vec<_>>(), 1e-5)?;
+        let mut d = r.clone();
+        let of_gamma = rms_norm_backward(&x, &gamma, &at, &mut d);
+        is_slope(&x, &d, |x| inner(&forward(x, &gamma).0, &r))?;
+        is_slope(&gamma, &of_gamma, |gamma| inner(&forward(&x, gamma).0, &r))?;
+    }
+
+    /// Turned by θ, a pair keeps its length, pairs of two rows know only the difference of their angles, and back is back.
+    #[test]
+    fn pairs_are_turned_by_their_angles(
+        (batch, rows, heads, pairs) in (1..3_usize, 1..40_usize, 1..4_usize, 1..20_usize),
+        seed in 0..1_000_u64,
+    ) {
+        let width = 2 * pairs;
+        let x = numbers(batch * rows * heads * width, seed, 2.0);
+        let angles = numbers(rows * pairs, seed + 1, 3.0);
+        let (cosines, sines): (Vec<f32>, Vec<f32>) = angles.iter().map(|angle| (angle.cos(), angle.sin())).unzip();
+        let mut y = x.clone();
+        rotate(&mut y, [heads, width], &cosines, &sines, Turn::Forth);
+        let exact = (0..x.len()).map(|i| {
+            let (row, pair) = (i / (heads * width) % rows, i % width / 2);
+            let angle = f64::from(angles[row * pairs + pair]);
+            let (a, b) = (f64::from(x[i / 2 * 2]), f64::from(x[i / 2 * 2 + 1]));
+            if i % 2 == 0 { angle.cos() * a - angle.sin() * b } else { angle.sin() * a + angle.cos() * b }
+        });
+        close(&y, &exact.collect::<Vec<_>>(), 1e-6)?;
+        rotate(&mut y, [heads, width], &cosines, &sines, Turn::Back);
+        close(&y, &wide(&x), 1e-6)?;
     }
 
     #[test]

@@ -5,9 +5,10 @@ use burn::nn::conv::Conv1dConfig;
 use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig1d};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData, activation, module};
+use tersor_kernels::attention::{Blocks, Mask};
 use tersor_kernels::training::activation::Activation;
 use tersor_train::nn::Fast;
-use tersor_train::op::{self, Look};
+use tersor_train::op::{self, Angles, Look};
 
 fn random<const D: usize>(shape: [usize; D], dtype: DType) -> Tensor<D> {
     let device = Device::flex().autodiff();
@@ -106,6 +107,66 @@ fn linear_is_burns() {
         equal!(tolerance, [x, w, b], op::linear(x.clone(), w.clone(), Some(b.clone())), burns(Some(b.clone())));
         equal!(tolerance, [x, w], op::linear(x.clone(), w.clone(), None), burns(None));
     }
+}
+
+#[test]
+fn gelu_by_tanh_and_rms_norm_are_their_formulas_in_burn() {
+    for (dtype, tolerance) in KINDS {
+        let (x, gamma) = (random([3, 5, 7], dtype), random([7], dtype));
+        let inside = (x.clone().powi_scalar(3) * 0.044_715 + x.clone()) * std::f64::consts::FRAC_2_PI.sqrt();
+        let burns = x.clone() * 0.5 * (inside.tanh() + 1.0);
+        equal!(tolerance, [x], op::activation(Activation::GeluTanh, x.clone()), burns);
+        // A number that f32 and f64 share.
+        let epsilon = 1.0 / 1024.0;
+        let root = (x.clone().powi_scalar(2).mean_dim(2) + epsilon).sqrt();
+        let burns = x.clone() / root * gamma.clone().unsqueeze();
+        equal!(tolerance, [x, gamma], op::rms_norm(x.clone(), gamma.clone(), epsilon), burns);
+    }
+}
+
+/// Compares what our kernels give in f32 with what Burn's operations give in f64, and the gradients of Σ y r.
+fn equal_in_f64<const N: usize>(inputs: [Tensor<3>; N], what: &str, f: impl Fn([Tensor<3>; N]) -> Tensor<3>) {
+    let leaves = |dtype| inputs.clone().map(|x| x.cast(dtype).detach().require_grad());
+    let (narrow, wide) = (leaves(DType::F32), leaves(DType::F64));
+    let (ours, burns) = (f(narrow.clone()), f(wide.clone()));
+    near(&ours, &burns, 5e-6, what);
+    let r = like(&ours);
+    let (a, b) = ((ours * r.clone()).sum().backward(), (burns * r.cast(DType::F64)).sum().backward());
+    for (narrow, wide) in narrow.iter().zip(&wide) {
+        near(&narrow.grad(&a).unwrap(), &wide.grad(&b).unwrap(), 2e-5, what);
+    }
+}
+
+#[test]
+fn rotary_positions_are_those_of_burns_operations() {
+    let angles: Vec<f64> = (0..5 * 3).map(|i| f64::from(i) * 0.7).collect();
+    let angles = Angles::new(5, &angles).into();
+    equal_in_f64([random([2, 5, 4 * 6], DType::F32)], "rotary", |[x]| op::rotary(x, &angles));
+}
+
+/// Every other block of 32, and none for the second block of queries.
+#[derive(Debug)]
+struct Sparse;
+
+impl op::Pattern for Sparse {
+    fn with<R>(&self, f: impl FnOnce(Mask<'_>) -> R) -> R {
+        let blocks = [Blocks { query_block: 16, key_block: 32, offsets: &[0, 2, 2, 3], columns: &[0, 2, 1] }];
+        f(Mask::Blocks(&blocks))
+    }
+}
+
+#[test]
+fn masked_attention_is_that_of_burns_operations() {
+    let inputs = [[2, 40, 12], [2, 70, 12], [2, 70, 12]].map(|shape| random(shape, DType::F32));
+    equal_in_f64(inputs.clone(), "dense", |tensors| op::masked_attention(tensors, 3, &op::Dense.into()));
+    equal_in_f64(inputs, "blocks", |tensors| op::masked_attention(tensors, 3, &Sparse.into()));
+}
+
+#[test]
+fn attention_to_what_is_not_finite_is_not_finite() {
+    let [q, k, v] = [(); 3].map(|()| random([1, 4, 8], DType::F32));
+    let output = op::masked_attention([q, k * f32::NAN, v], 2, &op::Dense.into());
+    assert!(output.to_data().try_to_vec::<f32>().unwrap().iter().all(|number| number.is_nan()));
 }
 
 #[test]

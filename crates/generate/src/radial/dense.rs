@@ -39,6 +39,8 @@ impl DensePolicy {
 /// How a model was run with a radial mask.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Preset {
+    /// What it is called on the command line.
+    pub key: &'static str,
     /// The model and the clip.
     pub name: &'static str,
     /// The pictures of the clip, where they are fixed.
@@ -57,6 +59,7 @@ impl Preset {
     /// The published defaults.
     pub const ALL: [Self; 6] = [
         Self {
+            key: "wan2.1",
             name: "Wan2.1-14B",
             pictures: Some(69),
             steps: Some(50),
@@ -65,6 +68,7 @@ impl Preset {
             family: Some(Family::Wan),
         },
         Self {
+            key: "hunyuan",
             name: "HunyuanVideo",
             pictures: Some(117),
             steps: None,
@@ -73,6 +77,7 @@ impl Preset {
             family: Some(Family::Hunyuan),
         },
         Self {
+            key: "wan2.2",
             name: "Wan2.2",
             pictures: Some(77),
             steps: None,
@@ -81,6 +86,7 @@ impl Preset {
             family: Some(Family::Wan),
         },
         Self {
+            key: "distilled-4",
             name: "distilled LoRA, 4 steps",
             pictures: None,
             steps: Some(4),
@@ -89,6 +95,7 @@ impl Preset {
             family: None,
         },
         Self {
+            key: "distilled-8",
             name: "distilled LoRA, 8 steps",
             pictures: None,
             steps: Some(8),
@@ -97,6 +104,7 @@ impl Preset {
             family: None,
         },
         Self {
+            key: "extended",
             name: "LoRA for 2 to 4 times the trained length",
             pictures: None,
             steps: None,

@@ -5,13 +5,18 @@
 use rayon::prelude::*;
 
 use super::shape::Tensor;
+use super::storage::Storage;
 use crate::training::function::vectors;
 
 /// Rows that one task takes.
 const PART: usize = 512;
 
 /// Sequence, head and row of the first NaN or ±∞, in this order, in a tensor of `[batch, heads, rows]` and `width`.
-pub fn first_not_finite(tensor: &Tensor<'_>, [batch, heads, rows]: [usize; 3], width: usize) -> Option<[usize; 3]> {
+pub fn first_not_finite<T: Storage>(
+    tensor: &Tensor<'_, T>,
+    [batch, heads, rows]: [usize; 3],
+    width: usize,
+) -> Option<[usize; 3]> {
     let parts = rows.div_ceil(PART);
     (0..batch * heads * parts).into_par_iter().find_map_first(|index| {
         let (head, part) = (index / parts, index % parts);
@@ -20,15 +25,9 @@ pub fn first_not_finite(tensor: &Tensor<'_>, [batch, heads, rows]: [usize; 3], w
             #[inline(always)]
             || {
                 let of_part = part * PART..rows.min((part + 1) * PART);
-                of_part.into_iter().find(|&row| !all_finite(tensor.row(place, row, width)))
+                of_part.into_iter().find(|&row| !T::all_finite(tensor.row(place, row, width)))
             },
         );
         row.map(|row| [place.0, place.1, row])
     })
-}
-
-/// No branch within a row, so that it is read in vectors.
-#[inline(always)]
-fn all_finite(row: &[f32]) -> bool {
-    row.iter().fold(true, |finite, x| finite & (x.abs() <= f32::MAX))
 }

@@ -20,6 +20,7 @@ use super::pack::{self, Machine, Rows, row_at};
 use super::product::{KEYS, PITCH, block, by_rows};
 use super::shape::{Attention, Error, Layout, Of, Report, Tensor, TensorMut};
 use super::step::{LOWEST, Panel, Step};
+use super::storage::Storage;
 use crate::training::tile::VECTORS;
 
 /// Queries that share a pass over their keys. K and V of a tile stay in L1 and L2, and so do Q and O of so many queries.
@@ -40,13 +41,13 @@ struct Item {
 
 impl Attention {
     /// The output `[batch, heads, queries, value_width]`, and if wished, for each row, `[batch, heads, queries]`, the natural
-    /// logarithm L of the sum of its scores' exponentials.
+    /// logarithm L of the sum of its scores' exponentials. Inputs may be stored in halves; the output is f32.
     ///
     /// # Errors
     /// [`Error`] names a size, slice or mask that does not fit, or the first input that is not finite.
-    pub fn forward(
+    pub fn forward<T: Storage>(
         &self,
-        [q, k, v]: [Tensor<'_>; 3],
+        [q, k, v]: [Tensor<'_, T>; 3],
         mask: &Mask<'_>,
         out: TensorMut<'_>,
         logarithms: Option<&mut [f32]>,
@@ -54,10 +55,10 @@ impl Attention {
         self.forward_on(Arch::new(), [q, k, v], mask, out, logarithms)
     }
 
-    pub(super) fn forward_on(
+    pub(super) fn forward_on<T: Storage>(
         &self,
         arch: Arch,
-        [q, k, v]: [Tensor<'_>; 3],
+        [q, k, v]: [Tensor<'_, T>; 3],
         mask: &Mask<'_>,
         out: TensorMut<'_>,
         logarithms: Option<&mut [f32]>,
@@ -92,20 +93,20 @@ impl Attention {
     }
 }
 
-struct Forward<'a> {
+struct Forward<'a, T> {
     shape: &'a Attention,
     mask: &'a Mask<'a>,
     machine: Machine,
-    q: Tensor<'a>,
-    k: Tensor<'a>,
-    v: Tensor<'a>,
+    q: Tensor<'a, T>,
+    k: Tensor<'a, T>,
+    v: Tensor<'a, T>,
     /// Keys and values of all heads, panel by panel, unless they are gathered.
     packed: Lines,
     out: Shared<'a>,
     logarithms: Shared<'a>,
 }
 
-impl<'a> Forward<'a> {
+impl<'a, T: Storage> Forward<'a, T> {
     fn run(mut self, arch: Arch) -> Report {
         let gathers = matches!(self.mask, Mask::Clusters(_));
         let mut unseen = 0;
@@ -188,9 +189,9 @@ impl<'a> Forward<'a> {
         self.machine.panel().max(self.machine.rows) * self.shape.width
     }
 
-    fn kv(&self, place: (usize, usize), order: Option<&'a [u32]>) -> (Rows<'a>, Rows<'a>) {
+    fn kv(&self, place: (usize, usize), order: Option<&'a [u32]>) -> [Rows<'a, T>; 2] {
         let keys = Rows { tensor: self.k, place, width: self.shape.width, order };
-        (keys, Rows { tensor: self.v, width: self.shape.value_width, ..keys })
+        [keys, Rows { tensor: self.v, width: self.shape.value_width, ..keys }]
     }
 
     /// Packs keys and values of all heads.
@@ -210,7 +211,7 @@ impl<'a> Forward<'a> {
     }
 
     /// Keys as columns, of one vector if that holds them; then values as groups.
-    fn pack_panel(&self, (k, v): (Rows<'_>, Rows<'_>), positions: Range<usize>, stage: &mut [f32], to: &mut [f32]) {
+    fn pack_panel(&self, [k, v]: [Rows<'_, T>; 2], positions: Range<usize>, stage: &mut [f32], to: &mut [f32]) {
         let (lanes, panel) = (self.machine.lanes, self.machine.panel());
         let (keys, values) = to.split_at_mut(panel * self.shape.width);
         let padded = if positions.len() <= lanes { lanes } else { panel };
@@ -220,13 +221,13 @@ impl<'a> Forward<'a> {
 }
 
 /// One item on one thread.
-struct Tile<'a> {
-    forward: &'a Forward<'a>,
+struct Tile<'a, T> {
+    forward: &'a Forward<'a, T>,
     item: &'a Item,
     memory: &'a mut Lines,
 }
 
-impl WithSimd for Tile<'_> {
+impl<T: Storage> WithSimd for Tile<'_, T> {
     type Output = Report;
 
     #[inline(always)]
@@ -286,7 +287,7 @@ impl WithSimd for Tile<'_> {
                     break;
                 }
                 let order = &positions[..filled];
-                let rows = (Rows { order: Some(order), ..rows.0 }, Rows { order: Some(order), ..rows.1 });
+                let rows = rows.map(|rows| Rows { order: Some(order), ..rows });
                 held = 0;
                 for first in (0..filled).step_by(panel) {
                     let (start, count) = (held * forward.panel_len(), panel.min(filled - first));
@@ -366,7 +367,7 @@ impl State<'_> {
 
     /// O = O / ℓ and L = ln 2 · r + ln ℓ, row by row.
     #[inline(always)]
-    fn finish<S: Simd>(self, simd: S, forward: &Forward<'_>, item: &Item, list: &Groups<'_>) -> Report {
+    fn finish<S: Simd, T: Storage>(self, simd: S, forward: &Forward<'_, T>, item: &Item, list: &Groups<'_>) -> Report {
         let (lanes, width) = (S::F32_LANES, forward.shape.value_width);
         let padded = forward.machine.padded(width);
         let (count, most) = (item.positions.len(), forward.machine.rows);

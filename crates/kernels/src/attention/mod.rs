@@ -28,6 +28,7 @@
 //! | file | idea |
 //! | --- | --- |
 //! | `shape` | sizes, layouts, and what is refused |
+//! | `storage` | inputs in f32, f16 or bf16 |
 //! | `mask` | which queries see which keys |
 //! | `forward` | the tiled softmax |
 //! | `step` | its innermost step |
@@ -56,9 +57,11 @@ pub(crate) mod product;
 pub mod reference;
 mod shape;
 mod step;
+mod storage;
 
 pub use finite::first_not_finite;
 pub use mask::{Blocks, Clusters, Mask};
 pub use merge::merge;
 pub use peak::peak;
 pub use shape::{Attention, Error, Layout, Report, Tensor, TensorMut};
+pub use storage::Storage;

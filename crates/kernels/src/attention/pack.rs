@@ -14,6 +14,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::product::block;
 use super::shape::Tensor;
+use super::storage::Storage;
 use crate::sparse::transpose::{Pitched, transpose};
 use crate::training::tile::VECTORS;
 
@@ -55,16 +56,16 @@ impl WithSimd for Ask {
 
 /// Some rows of a head, in any order.
 #[derive(Clone, Copy)]
-pub(crate) struct Rows<'a> {
-    pub tensor: Tensor<'a>,
+pub(crate) struct Rows<'a, T = f32> {
+    pub tensor: Tensor<'a, T>,
     pub place: (usize, usize),
     pub width: usize,
     /// The row at each position; `None` if it is the position.
     pub order: Option<&'a [u32]>,
 }
 
-impl<'a> Rows<'a> {
-    pub fn at(&self, position: usize) -> &'a [f32] {
+impl<'a, T> Rows<'a, T> {
+    pub fn at(&self, position: usize) -> &'a [T] {
         self.tensor.row(self.place, row_at(self.order, position), self.width)
     }
 }
@@ -76,10 +77,16 @@ pub(super) fn row_at(order: Option<&[u32]>, position: usize) -> usize {
 
 /// Columns of the rows at `positions`, in `vectors` vectors of `lanes` numbers; those beyond the rows are 0. `stage` holds the
 /// rows in between.
-pub(crate) fn columns(rows: &Rows<'_>, positions: Range<usize>, padded: usize, stage: &mut [f32], to: &mut [f32]) {
+pub(crate) fn columns<T: Storage>(
+    rows: &Rows<'_, T>,
+    positions: Range<usize>,
+    padded: usize,
+    stage: &mut [f32],
+    to: &mut [f32],
+) {
     let (count, width) = (positions.len(), rows.width);
     for (position, stage) in positions.zip(stage.chunks_exact_mut(width)) {
-        stage.copy_from_slice(rows.at(position));
+        T::widen(rows.at(position), stage);
     }
     let from = Pitched { data: &stage[..count * width], pitch: width };
     let to = &mut to[..width * padded];
@@ -90,21 +97,27 @@ pub(crate) fn columns(rows: &Rows<'_>, positions: Range<usize>, padded: usize, s
 }
 
 /// Groups of the rows at `positions`, for `capacity` rows of which the rest is left as it is. The padding of the width is 0.
-pub(super) fn groups(rows: &Rows<'_>, positions: Range<usize>, capacity: usize, lanes: usize, to: &mut [f32]) {
+pub(super) fn groups<T: Storage>(
+    rows: &Rows<'_, T>,
+    positions: Range<usize>,
+    capacity: usize,
+    lanes: usize,
+    to: &mut [f32],
+) {
     for (i, position) in positions.enumerate() {
         let row = rows.at(position);
         for (group, row) in row.chunks(VECTORS * lanes).enumerate() {
             let vectors = row.len().div_ceil(lanes);
             let to = &mut to[group * capacity * VECTORS * lanes + i * vectors * lanes..][..vectors * lanes];
-            to[..row.len()].copy_from_slice(row);
+            T::widen(row, &mut to[..row.len()]);
             to[row.len()..].fill(0.0);
         }
     }
 }
 
 /// Blocks of the rows at `positions`, times `scale`, of at most `most` rows each. `stage` holds the rows in between.
-pub(crate) fn blocks(
-    rows: &Rows<'_>,
+pub(crate) fn blocks<T: Storage>(
+    rows: &Rows<'_, T>,
     positions: Range<usize>,
     scale: f32,
     most: usize,
@@ -116,8 +129,8 @@ pub(crate) fn blocks(
         let (first, height) = block(count, index, most);
         let stage = &mut stage[..height * width];
         for (i, stage) in stage.chunks_exact_mut(width).enumerate() {
-            let row = rows.at(positions.start + first + i);
-            stage.iter_mut().zip(row).for_each(|(to, x)| *to = x * scale);
+            T::widen(rows.at(positions.start + first + i), stage);
+            stage.iter_mut().for_each(|x| *x *= scale);
         }
         let to = Pitched { data: &mut to[first * width..][..height * width], pitch: height };
         transpose(Pitched { data: &*stage, pitch: width }, (height, width), to);

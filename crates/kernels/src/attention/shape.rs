@@ -2,6 +2,7 @@
 
 use super::finite::first_not_finite;
 use super::mask::Mask;
+use super::storage::Storage;
 
 /// The sizes of one call.
 ///
@@ -82,18 +83,18 @@ impl Layout {
     }
 }
 
-/// A tensor that is read.
+/// A tensor that is read; forth, it may be stored in halves.
 #[derive(Debug, Clone, Copy)]
-pub struct Tensor<'a> {
+pub struct Tensor<'a, T = f32> {
     /// The numbers.
-    pub data: &'a [f32],
+    pub data: &'a [T],
     /// Where they lie.
     pub layout: Layout,
 }
 
-impl<'a> Tensor<'a> {
+impl<'a, T> Tensor<'a, T> {
     /// One row.
-    pub(super) fn row(&self, (batch, head): (usize, usize), row: usize, width: usize) -> &'a [f32] {
+    pub(super) fn row(&self, (batch, head): (usize, usize), row: usize, width: usize) -> &'a [T] {
         &self.data[self.layout.start(batch, head, row)..][..width]
     }
 }
@@ -243,7 +244,12 @@ impl Attention {
     }
 
     /// An input that lies in its slice, and is finite.
-    pub(super) fn check_input(&self, name: &'static str, of: Of, tensor: &Tensor<'_>) -> Result<(), Error> {
+    pub(super) fn check_input<T: Storage>(
+        &self,
+        name: &'static str,
+        of: Of,
+        tensor: &Tensor<'_, T>,
+    ) -> Result<(), Error> {
         self.check_length(name, of, tensor.data.len(), tensor.layout)?;
         let (extent, width) = self.extent(of);
         match first_not_finite(tensor, extent, width) {

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | ReLU | max(x, 0) | 1 where x > 0, else 0 |
 //! | GELU | x Φ(x), Φ(x) = (1 + erf(x / √2)) / 2 | Φ(x) + x φ(x), φ(x) = e^(-x²/2) / √(2π) |
+//! | GELU by tanh | x σ(u), u = 2 √(2/π) (x + 0.044715 x³), which is x (1 + tanh(u / 2)) / 2 | σ(u) + x σ(u) (1 - σ(u)) ∂u/∂x |
 //! | SiLU | x σ(x) | σ(x) (1 + x (1 - σ(x))) |
 //! | sigmoid | σ(x) = 1 / (1 + e^-x) | y (1 - y) |
 //! | tanh | tanh x | 1 - y² |
@@ -22,12 +23,18 @@ use super::lanes;
 /// Numbers that one task takes.
 const PART: usize = 16 << 10;
 
+/// 2 √(2/π), of x in u of GELU by tanh.
+const TWICE: f32 = 1.595_769_1;
+/// The same times 0.044715, of x³.
+const CUBIC: f32 = 0.044_715 * TWICE;
+
 /// An activation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the table above says what they are")]
 pub enum Activation {
     Relu,
     Gelu,
+    GeluTanh,
     Silu,
     Sigmoid,
     Tanh,
@@ -39,6 +46,7 @@ impl Activation {
         match self {
             Self::Relu => x.par_chunks_mut(PART).for_each(|x| Arch::new().dispatch(Relu(x))),
             Self::Gelu => each(x, |x| 0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2).0)),
+            Self::GeluTanh => each(x, |x| x * sigmoid(CUBIC.mul_add(x * x, TWICE) * x)),
             Self::Silu => each(x, |x| x * sigmoid(x)),
             Self::Sigmoid => each(x, sigmoid),
             Self::Tanh => each(x, tanh),
@@ -62,6 +70,11 @@ impl Activation {
             Self::Gelu => each_beside(kept, gradient, |x, g| {
                 let (erf, bell) = erf(x * FRAC_1_SQRT_2);
                 g * (x * BELL).mul_add(bell, 0.5 * (1.0 + erf))
+            }),
+            Self::GeluTanh => each_beside(kept, gradient, |x, g| {
+                let s = sigmoid(CUBIC.mul_add(x * x, TWICE) * x);
+                let slope = (3.0 * CUBIC).mul_add(x * x, TWICE);
+                g * s * (x * (1.0 - s)).mul_add(slope, 1.0)
             }),
             Self::Silu => each_beside(kept, gradient, |x, g| {
                 let s = sigmoid(x);

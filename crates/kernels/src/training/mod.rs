@@ -11,11 +11,13 @@
 //! | [`tile`] | the register tiles under convolution |
 //! | [`depthwise`] | convolution of each channel by itself |
 //! | [`pool`] | largest and mean of windows |
-//! | [`activation`] | ReLU, GELU, SiLU, sigmoid, tanh |
+//! | [`activation`] | ReLU, GELU (and by tanh), SiLU, sigmoid, tanh |
 //! | [`function`] | exp, tanh and erf that vectorise |
 //! | `lanes` | loops a vector at a time |
 //! | [`softmax`] | softmax, log-softmax and their cross-entropy |
 //! | [`norm`] | layer, group and batch norm |
+//! | [`rms`] | norm by the root of the mean square |
+//! | [`rotary`] | positions as turns of pairs |
 //! | [`attention`] | attention of many heads, without the matrix of all pairs |
 //! | [`lstm`] | a layer of long short-term memory over a whole sequence |
 //! | [`matrix`] | products of matrices, on the crate `gemm` |
@@ -34,6 +36,8 @@ pub mod norm;
 pub mod packed;
 pub mod padded;
 pub mod pool;
+pub mod rms;
+pub mod rotary;
 pub mod softmax;
 pub mod step;
 pub mod tile;

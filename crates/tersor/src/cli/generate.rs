@@ -17,8 +17,14 @@ mod bench;
 mod cluster;
 mod clusters;
 mod compare;
+#[cfg(feature = "video")]
+mod extend;
 mod map;
 mod mask;
+#[cfg(feature = "video")]
+mod sample;
+#[cfg(feature = "video")]
+mod video;
 
 /// Pictures and videos with fewer pairs of tokens
 #[derive(Subcommand)]
@@ -29,6 +35,10 @@ pub enum Generate {
     Cluster(cluster::Cluster),
     Map(map::Map),
     Compare(compare::Compare),
+    #[cfg(feature = "video")]
+    Sample(sample::Sample),
+    #[cfg(feature = "video")]
+    Extend(extend::Extend),
     Bench(bench::Bench),
 }
 
@@ -41,6 +51,10 @@ impl Generate {
             Self::Cluster(cluster) => cluster.run(),
             Self::Map(map) => map.run(),
             Self::Compare(compare) => compare.run(),
+            #[cfg(feature = "video")]
+            Self::Sample(sample) => sample.run(),
+            #[cfg(feature = "video")]
+            Self::Extend(extend) => extend.run(),
             Self::Bench(bench) => bench.run(),
         }
     }

@@ -15,6 +15,10 @@ pub fn activation<const D: usize>(kind: Activation, x: Tensor<D>) -> Tensor<D> {
     match kind {
         Activation::Relu => burn_activation::relu(x),
         Activation::Gelu => burn_activation::gelu(x),
+        Activation::GeluTanh => {
+            let cubic = x.clone().powi_scalar(3) * 0.044_715 + x.clone();
+            x * burn_activation::sigmoid(cubic * (2.0 * std::f64::consts::FRAC_2_PI.sqrt()))
+        }
         Activation::Silu => burn_activation::silu(x),
         Activation::Sigmoid => burn_activation::sigmoid(x),
         Activation::Tanh => burn_activation::tanh(x),

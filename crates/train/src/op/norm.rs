@@ -1,7 +1,8 @@
-//! Layer, group and batch norm.
+//! Layer, RMS, group and batch norm.
 
 use burn::tensor::{Tensor, activation as burn_activation, module};
 use tersor_kernels::training::norm::{self, Channels, Moments};
+use tersor_kernels::training::rms;
 
 use super::join::{Array, Operation, apply, input, read, serves};
 
@@ -36,6 +37,37 @@ impl Operation<3> for LayerNorm {
         let (d, (of_gamma, of_beta)) =
             gradient.changed(|d| norm::layer_norm_backward(x.values(), gamma.values(), &at, d));
         [Some(d), Some(of_gamma.into()), Some(of_beta.into())]
+    }
+}
+
+/// RMS norm along the last axis: γ x / √(mean(x²) + ε).
+pub fn rms_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, epsilon: f32) -> Tensor<D> {
+    let tracked = x.is_autodiff() || gamma.is_autodiff();
+    let inputs = [input(x.clone(), tracked), input(gamma.clone(), tracked)];
+    if let Some(y) = apply(RmsNorm { epsilon }, inputs, tracked) {
+        return Tensor::from_dispatch(y);
+    }
+    let square = x.clone().powi_scalar(2).mean_dim(D - 1);
+    x / (square + epsilon).sqrt() * gamma.unsqueeze()
+}
+
+#[derive(Debug, Clone, Copy)]
+struct RmsNorm {
+    epsilon: f32,
+}
+
+impl Operation<2> for RmsNorm {
+    type Kept = (Array, Array, Vec<f32>);
+
+    fn forward(&self, [x, gamma]: [Array; 2]) -> (Array, Self::Kept) {
+        let mut y = vec![0.0; x.values().len()];
+        let at = rms::rms_norm(x.values(), gamma.values(), self.epsilon, &mut y);
+        (Array::new(y, x.shape().clone()), (x, gamma, at))
+    }
+
+    fn backward(&self, (x, gamma, at): Self::Kept, gradient: Array, _: [bool; 2]) -> [Option<Array>; 2] {
+        let (d, of_gamma) = gradient.changed(|d| rms::rms_norm_backward(x.values(), gamma.values(), &at, d));
+        [Some(d), Some(of_gamma.into())]
     }
 }
 
