@@ -306,7 +306,7 @@ fn model_files() -> Result {
     ] {
         match replaced(from, to) {
             Ok(error) => {
-                assert!(!said.is_empty() && error.contains(said) && error.contains("m.safetensors"), "{error}")
+                assert!(!said.is_empty() && error.contains(said) && error.contains("m.safetensors"), "{error}");
             }
             Err(error) => assert!(said.is_empty(), "{to}: {error}"),
         }

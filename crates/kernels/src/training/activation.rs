@@ -24,7 +24,7 @@ use super::lanes;
 const PART: usize = 16 << 10;
 
 /// 2 √(2/π), of x in u of GELU by tanh.
-const TWICE: f32 = 1.595_769_1;
+const TWICE: f32 = 1.595_769;
 /// The same times 0.044715, of x³.
 const CUBIC: f32 = 0.044_715 * TWICE;
 
