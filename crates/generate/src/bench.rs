@@ -71,6 +71,27 @@ impl Case {
     }
 }
 
+impl Case {
+    /// Clips of 8 to 128 frames of 256 tokens, by which the growth of a radial mask's time with length is judged.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn lengths() -> Result<Vec<Self>, Error> {
+        let radial = |frames| Radial { block: Block::square(64), ..Radial::new(frames, 256) };
+        [8, 16, 32, 64, 128].into_iter().map(|frames| Self::radial(2, 64, radial(frames), false)).collect()
+    }
+}
+
+/// The exponent x of seconds ∝ tokensˣ: least squares of logarithms. `None` of fewer than two numbers of tokens.
+pub fn growth(cases: &[Case], rows: &[Row]) -> Option<f64> {
+    let points: Vec<[f64; 2]> =
+        cases.iter().zip(rows).map(|(case, row)| [(case.shape[1] as f64).ln(), row.seconds.ln()]).collect();
+    let mean = [0, 1].map(|axis| points.iter().map(|point| point[axis]).sum::<f64>() / points.len() as f64);
+    let along = |f: &dyn Fn(f64, f64) -> f64| points.iter().map(|[x, y]| f(x - mean[0], y - mean[1])).sum::<f64>();
+    let spread = along(&|x, _| x * x);
+    (spread > 0.0).then(|| along(&|x, y| x * y) / spread)
+}
+
 /// One case.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
@@ -323,4 +344,26 @@ fn compare(name: &str, file: &Path, ours: &[f32]) -> Result<(), Error> {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_is_the_exponent() {
+        let cases = Case::lengths().unwrap();
+        let row = |case: &Case| Row {
+            name: case.name.clone(),
+            pass: "forward",
+            density: 1.0,
+            seconds: 1e-9 * (case.shape[1] as f64).powf(1.3),
+            gigaflops: 0.0,
+            peak_gigaflops: 0.0,
+            peers: Vec::new(),
+        };
+        let rows: Vec<Row> = cases.iter().map(row).collect();
+        assert!((growth(&cases, &rows).unwrap() - 1.3).abs() < 1e-9);
+        assert_eq!(growth(&cases[..1], &rows[..1]), None);
+    }
 }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use tersor::data::peer::Peers;
-use tersor::generate::bench::{Case, ClusterCase, Row, measure};
+use tersor::generate::bench::{Case, ClusterCase, Row, growth, measure};
 
 use crate::cli::machine::Machine;
 use crate::cli::show::{Output, Threads, table};
@@ -21,6 +21,9 @@ pub struct Bench {
     /// Also one head of Wan's default clip, 69,120 tokens of width 128: half a minute a round
     #[arg(long)]
     large: bool,
+    /// Instead, clips of 8 to 128 frames of 256 tokens: how the time of a radial mask grows with length
+    #[arg(long, conflicts_with = "large")]
+    lengths: bool,
     /// Rounds, of which the median counts
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=999))]
     rounds: u16,
@@ -46,16 +49,19 @@ struct Benched {
     /// Why there are none.
     missing: Option<String>,
     rows: Vec<Row>,
+    /// With `--lengths`, the exponent of seconds over tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    growth: Option<f64>,
 }
 
 impl Bench {
     pub fn run(self) -> anyhow::Result<()> {
         self.threads.start()?;
-        let mut cases = Case::standard(self.large)?;
+        let mut cases = if self.lengths { Case::lengths()? } else { Case::standard(self.large)? };
         let wanted = |name: &str| self.only.as_deref().is_none_or(|only| name.contains(only));
         cases.retain(|case| wanted(&case.name));
         let mut of_clusters = ClusterCase::STANDARD.to_vec();
-        of_clusters.retain(|case| wanted(&case.name()));
+        of_clusters.retain(|case| !self.lengths && wanted(&case.name()));
         let mut python = Command::new(&self.python);
         python.arg(&self.script);
         let (mut peers, missing) = match Peers::start(python) {
@@ -80,6 +86,7 @@ impl Bench {
             rounds: self.rounds,
             peers: peers.map_or_else(Vec::new, |peers| peers.present),
             missing,
+            growth: self.lengths.then(|| growth(&cases, &rows)).flatten(),
             rows,
         };
         self.output.show(&benched, || told(&benched))
@@ -102,9 +109,12 @@ fn told(benched: &Benched) -> String {
     }
     let versions =
         benched.peers.iter().map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>().join(", ");
+    let growth = benched
+        .growth
+        .map_or_else(String::new, |growth| format!("seconds grow as tokens to the power of {growth:.2}\n"));
     let peers = benched.missing.as_ref().map_or(versions, |why| format!("missing: {why}"));
     format!(
-        "{}\n\n{}\nthreads: {}; median of {} rounds\npeers: {peers}\n",
+        "{}\n\n{growth}{}\nthreads: {}; median of {} rounds\npeers: {peers}\n",
         rows.trim_fmt(),
         benched.machine,
         benched.threads,
