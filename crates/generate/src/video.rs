@@ -21,6 +21,7 @@
 //! | file | idea |
 //! | --- | --- |
 //! | `transformer` | the model, and its file |
+//! | `weights` | tensors in files |
 //! | `position` | where a token is, as angles |
 //! | `attention` | who attends: a method for each call of a run of sampling, and what it took |
 //! | `clip` | pictures as the model takes them |
@@ -37,6 +38,7 @@ mod lora;
 mod position;
 mod sample;
 mod transformer;
+mod weights;
 
 pub use attention::{Attend, Call, Captured, HeadsFirst, Method, Sampling};
 pub use clip::Clip;

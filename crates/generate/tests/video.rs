@@ -221,7 +221,10 @@ fn methods() -> Result {
     };
     let (dense, _) = run(&Method::Dense, 2)?;
     let all = Budget { top_p: 1.0, min_ratio: 0.0 };
-    let svg2 = |budget| Method::Svg2(SemanticAttention { budget, ..SemanticAttention::default() });
+    let svg2 = |budget| {
+        let semantic = SemanticAttention { budget, ..SemanticAttention::default() };
+        Method::Svg2 { semantic, warm: false }
+    };
     let everything = run(&svg2(all), 2)?;
     assert!(apart(everything.0.values(), dense.values()) < 1e-3, "all clusters are read");
     for method in [Method::radial(), Method::Svg1 { band: 2.0, block: 64 }, svg2(Budget { top_p: 0.5, min_ratio: 0.1 })]
@@ -233,13 +236,18 @@ fn methods() -> Result {
             let mean = call.density.iter().sum::<f64>() / 2.0;
             assert!(call.density.len() == 2 && (mean - call.avg_density).abs() < 1e-12, "{call:?}");
             assert_eq!(call.avg_density == 1.0, call.step < 1 || call.layer < 1, "{call:?}");
-            assert_eq!(call.clustering_seconds > 0.0, call.avg_density < 1.0 && matches!(method, Method::Svg2(_)));
+            assert_eq!(call.clustering_seconds > 0.0, call.avg_density < 1.0 && matches!(method, Method::Svg2 { .. }));
         }
         if let Some(density) = method.density(model.config().grid(8))? {
             let last = calls.last().ok_or("calls")?;
             assert!((last.avg_density - density).abs() < 0.05, "{method:?}: {density} predicted, {last:?}");
         }
     }
+    // With a warm cache the dense step clusters, too; what is sampled is another clip, since centroids are.
+    let semantic = SemanticAttention { budget: Budget { top_p: 0.5, min_ratio: 0.1 }, ..SemanticAttention::default() };
+    let warm = run(&Method::Svg2 { semantic, warm: true }, 2)?;
+    let clusters = |call: &Call| call.clustering_seconds > 0.0;
+    assert!(warm.1.iter().all(|call| clusters(call) == (call.layer > 0)), "every layer but the first");
     for method in [Method::Svg1 { band: f64::NAN, block: 64 }, Method::Svg1 { band: 99.0, block: 64 }] {
         assert!(run(&method, 1).is_err_and(|error| error.to_string().contains("band")));
     }

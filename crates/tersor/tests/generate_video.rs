@@ -168,7 +168,7 @@ fn extended() -> Result {
     refuse(&folder, &format!("{LEARN} --targets q,x -o @x.safetensors"), 2, "target is x")?;
     refuse(&folder, &format!("{LEARN} --rank 0 -o @x.safetensors"), 2, "rank")?;
     refuse(&folder, &format!("{LEARN} --attention svg2 -o @x.safetensors"), 2, "attention")?;
-    refuse(&folder, &format!("{LEARN} --frames 16 -o @x.safetensors"), 1, "frames")?;
+    refuse(&folder, &format!("extend --model %{MODEL} --clips %{CLIPS} --frames 16 -o @x.safetensors"), 1, "frames")?;
     assert!(!Path::new(&folder.at("x.safetensors")).exists());
     Ok(())
 }

@@ -43,7 +43,12 @@ pub enum Method {
         block: usize,
     },
     /// Those of clusters that mean alike, found anew in each call from the centroids of the step before.
-    Svg2(SemanticAttention),
+    Svg2 {
+        /// How it clusters and what it reads.
+        semantic: SemanticAttention,
+        /// Whether clusters are found in dense steps, too, so that the first sparse one begins with centroids.
+        warm: bool,
+    },
 }
 
 impl Method {
@@ -84,7 +89,7 @@ impl Method {
             Self::Svg1 { .. } => {
                 self.svg1(grid)?.map(|svg1| svg1.head(Kind::Spatial)).transpose()?.map(|head| head.density())
             }
-            Self::Svg2(_) => None,
+            Self::Svg2 { .. } => None,
         })
     }
 }
@@ -197,7 +202,15 @@ impl Sampling {
         let tensors = inputs.tensors()?;
         let heads = inputs.shape[0];
         if self.dense.is_dense(self.step, layer) {
-            return Ok((attend::run(&tensors, Plan::Dense)?, vec![1.0; heads], 0.0));
+            let start = Instant::now();
+            let mut clustering = 0.0;
+            if let Method::Svg2 { semantic, warm: true } = &self.method
+                && layer >= self.dense.layers
+            {
+                semantic.cluster(layer, &tensors, &mut self.cache)?;
+                clustering = start.elapsed().as_secs_f64();
+            }
+            return Ok((attend::run(&tensors, Plan::Dense)?, vec![1.0; heads], clustering));
         }
         match &self.method {
             Method::Dense => Ok((attend::run(&tensors, Plan::Dense)?, vec![1.0; heads], 0.0)),
@@ -212,7 +225,7 @@ impl Sampling {
                 let attended = attend::run(&tensors, Plan::Clusters(&mask))?;
                 Ok((attended, (0..heads).map(|head| mask.head(head).density()).collect(), 0.0))
             }
-            Method::Svg2(semantic) => {
+            Method::Svg2 { semantic, .. } => {
                 let (attended, stats) = semantic.step(layer, &tensors, &mut self.cache)?;
                 Ok((attended, stats.density, stats.seconds[0]))
             }

@@ -5,17 +5,16 @@
 
 use std::path::Path;
 
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
-use tersor_data::atomic;
 use tersor_train::burn;
 use tersor_train::burn::module::{Module, Param};
 use tersor_train::burn::tensor::{Device, Tensor, TensorData};
 use tersor_train::init::Initial;
 use tersor_train::op::linear;
 
-use super::transformer::{Config, VideoTransformer, numbers};
+use super::transformer::{Config, VideoTransformer};
+use super::weights;
 use crate::Error;
 
 /// A linear layer around attention.
@@ -145,27 +144,18 @@ impl Adapters {
     /// # Errors
     /// [`Error::Data`] if the file cannot be written.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let path = path.as_ref();
         let mut tensors = Vec::new();
         for (layer, adapters) in self.layers.iter().enumerate() {
             for (target, Adapter { a, b }) in self.lora.targets.iter().zip(adapters) {
                 for (part, matrix) in [("A", a), ("B", b)] {
                     let [rows, columns] = matrix.dims();
                     let values = matrix.val().transpose().to_data().try_to_vec::<f32>().expect("adapters are f32");
-                    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                    tensors.push((name(layer, *target, part), vec![columns, rows], bytes));
+                    tensors.push((name(layer, *target, part), vec![columns, rows], values));
                 }
             }
         }
-        let views = tensors.iter().map(|(name, shape, bytes)| {
-            (name, TensorView::new(Dtype::F32, shape.clone(), bytes).expect("as many bytes as its shape says"))
-        });
         let lora = serde_json::to_string(&self.lora).expect("numbers and names are JSON");
-        // One key alone: of more, the order in the file would not be the same each time.
-        let about = Some([("lora".to_owned(), lora)].into());
-        let bytes = safetensors::serialize(views, about)
-            .map_err(|error| tersor_data::Error::Write { path: path.into(), source: std::io::Error::other(error) })?;
-        Ok(atomic::write(path, |out| out.write_all(&bytes))?)
+        weights::write(path.as_ref(), &tensors, ("lora", lora))
     }
 
     /// Reads adapters of a model of these sizes. Without `lora` in the file, targets and rank are those of its tensors, and
@@ -176,8 +166,7 @@ impl Adapters {
     /// shape or type, or not finite.
     pub fn read(path: impl AsRef<Path>, config: &Config) -> Result<Self, Error> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| tersor_data::Error::Read { path: path.into(), source })?;
-        Self::from_bytes(path, &bytes, config)
+        Self::from_bytes(path, &weights::bytes(path)?, config)
     }
 
     /// Reads adapters from the bytes of their file; `path` says in errors where they came from.
@@ -206,7 +195,7 @@ impl Adapters {
             if view.shape() != shape {
                 return Err(fault(&name, format!("its shape is {:?}; expected {shape:?}", view.shape())));
             }
-            let values = numbers(&view).map_err(|why| fault(&name, why))?;
+            let values = weights::numbers(&view).map_err(|why| fault(&name, why))?;
             let lying = Tensor::<2>::from_data(TensorData::new(values, shape), &device).transpose();
             Ok(Param::from_tensor(Tensor::from_data(lying.to_data(), &device)))
         };

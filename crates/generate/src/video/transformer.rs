@@ -11,11 +11,8 @@
 
 use std::path::Path;
 
-use half::{bf16, f16};
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
-use tersor_data::atomic;
 use tersor_kernels::training::activation::Activation;
 use tersor_train::burn;
 use tersor_train::burn::module::{Module, Param};
@@ -27,6 +24,7 @@ use super::attention::Attend;
 use super::clip::Clip;
 use super::lora::{Adapters, Projection};
 use super::position::angles;
+use super::weights;
 use crate::{Error, Grid};
 
 /// ε of all norms.
@@ -265,8 +263,7 @@ impl VideoTransformer {
     /// shape or type, or not finite.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| tersor_data::Error::Read { path: path.into(), source })?;
-        Self::from_bytes(path, &bytes)
+        Self::from_bytes(path, &weights::bytes(path)?)
     }
 
     /// Reads a model from the bytes of its file; `path` says in errors where they came from.
@@ -295,11 +292,9 @@ impl VideoTransformer {
     /// # Errors
     /// [`Error::Data`] if the file cannot be written.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let path = path.as_ref();
-        let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+        let mut tensors = Vec::new();
         let mut push = |name: String, shape: Vec<usize>, data: TensorData| {
-            let values = data.try_to_vec::<f32>().expect("weights are f32");
-            tensors.push((name, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect()));
+            tensors.push((name, shape, data.try_to_vec::<f32>().expect("weights are f32")));
         };
         self.visit(&mut |name, part| match part {
             Part::Linear(layer) => {
@@ -312,14 +307,8 @@ impl VideoTransformer {
             Part::Table(table) => push(name, table.dims().to_vec(), table.val().to_data()),
             Part::Norm(norm) => push(format!("{name}.weight"), norm.dims().to_vec(), norm.val().to_data()),
         });
-        let views = tensors.iter().map(|(name, shape, bytes)| {
-            (name, TensorView::new(Dtype::F32, shape.clone(), bytes).expect("as many bytes as its shape says"))
-        });
         let config = serde_json::to_string(&self.config).expect("sizes are JSON");
-        let about = Some([("config".to_owned(), config)].into());
-        let bytes = safetensors::serialize(views, about)
-            .map_err(|error| tersor_data::Error::Write { path: path.into(), source: std::io::Error::other(error) })?;
-        Ok(atomic::write(path, |out| out.write_all(&bytes))?)
+        weights::write(path.as_ref(), &tensors, ("config", config))
     }
 
     /// All that is learned, by name.
@@ -424,22 +413,6 @@ impl Reader<'_> {
             return Err(fault(format!("its shape is {:?}; expected {shape:?}", view.shape())));
         }
         self.taken += 1;
-        numbers(&view).map_err(fault)
-    }
-}
-
-/// A tensor's numbers in f32; why not, if it has none.
-pub(super) fn numbers(view: &TensorView<'_>) -> Result<Vec<f32>, String> {
-    let bytes = view.data();
-    let pairs = || bytes.as_chunks::<2>().0.iter().copied();
-    let values: Vec<f32> = match view.dtype() {
-        Dtype::F16 => pairs().map(|pair| f16::from_le_bytes(pair).to_f32()).collect(),
-        Dtype::BF16 => pairs().map(|pair| bf16::from_le_bytes(pair).to_f32()).collect(),
-        Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|&four| f32::from_le_bytes(four)).collect(),
-        other => return Err(format!("elements of type {other}; expected F16, BF16 or F32")),
-    };
-    match values.iter().position(|value| !value.is_finite()) {
-        Some(at) => Err(format!("element {at} is {}", values[at])),
-        None => Ok(values),
+        weights::numbers(&view).map_err(fault)
     }
 }

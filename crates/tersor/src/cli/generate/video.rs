@@ -72,11 +72,14 @@ pub struct ClusterFlags {
     /// With svg2: the share of the clusters of keys that is read at least
     #[arg(long, value_name = "R", default_value_t = 0.1, allow_negative_numbers = true)]
     min_ratio: f64,
+    /// With svg2: find clusters in dense steps, too, so that the first sparse one begins with centroids
+    #[arg(long)]
+    warm_cache: bool,
 }
 
 impl Default for ClusterFlags {
     fn default() -> Self {
-        Self { band: 2.0, cq: None, ck: None, iters: 2, top_p: 0.9, min_ratio: 0.1 }
+        Self { band: 2.0, cq: None, ck: None, iters: 2, top_p: 0.9, min_ratio: 0.1, warm_cache: false }
     }
 }
 
@@ -89,14 +92,17 @@ impl AttentionFlags {
             Kind::Dense => Method::Dense,
             Kind::Radial => Method::Radial { block: self.block, decay, family: family.unwrap_or(Family::Wan) },
             Kind::Svg1 => Method::Svg1 { band: clusters.band, block: self.block.queries },
-            Kind::Svg2 => Method::Svg2(SemanticAttention {
-                cq: clusters.cq,
-                ck: clusters.ck,
-                budget: Budget { top_p: clusters.top_p, min_ratio: clusters.min_ratio },
-                iters_step: clusters.iters,
-                seed,
-                ..SemanticAttention::default()
-            }),
+            Kind::Svg2 => Method::Svg2 {
+                semantic: SemanticAttention {
+                    cq: clusters.cq,
+                    ck: clusters.ck,
+                    budget: Budget { top_p: clusters.top_p, min_ratio: clusters.min_ratio },
+                    iters_step: clusters.iters,
+                    seed,
+                    ..SemanticAttention::default()
+                },
+                warm: clusters.warm_cache,
+            },
         }
     }
 
