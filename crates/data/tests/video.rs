@@ -2,18 +2,13 @@
 
 use std::process::Command;
 
-use tersor_data::testing::{Failure, Folder, Trials, file};
+use tersor_data::testing::{Failure, Folder, Skip, Trials, file};
 use tersor_data::video;
 use tersor_data::{Error, similarity};
 
 const CARPHONE: &str = "generation/carphone_pristine.mp4";
 
 fn main() {
-    let installed = |tool: &str| Command::new(tool).arg("-version").output().is_ok();
-    if !(installed("ffmpeg") && installed("ffprobe")) {
-        eprintln!("SKIP: ffmpeg is not installed: its tests are skipped");
-        return;
-    }
     Trials::new()
         .needs(&[CARPHONE, "generation/carphone_first8.npz"])
         .test("a_video_is_read_as_another_reader_reads_it", reads)
@@ -24,7 +19,16 @@ fn main() {
         .run()
 }
 
+/// Counted as skipped without ffmpeg.
+fn installed() -> Result<(), Failure> {
+    for tool in ["ffmpeg", "ffprobe"] {
+        Command::new(tool).arg("-version").output().map_err(|_| Skip(format!("{tool} is not installed")))?;
+    }
+    Ok(())
+}
+
 fn reads() -> Result<(), Failure> {
+    installed()?;
     let path = file(CARPHONE)?;
     assert_eq!(video::size(&path)?, [176, 144]);
     let video = video::read(&path, [176, 144])?;
@@ -44,6 +48,7 @@ fn reads() -> Result<(), Failure> {
 }
 
 fn round_trip() -> Result<(), Failure> {
+    installed()?;
     let folder = Folder::new()?;
     let video = video::read(file(CARPHONE)?, [64, 52])?;
     let path = folder.at("copy.mp4");
@@ -60,6 +65,7 @@ fn round_trip() -> Result<(), Failure> {
 }
 
 fn refuses() -> Result<(), Failure> {
+    installed()?;
     let folder = Folder::new()?;
     assert!(matches!(video::size(folder.at("absent.mp4")), Err(Error::Read { .. })));
     let text = folder.with("text.mp4", "no video at all")?;

@@ -244,7 +244,7 @@ impl Extension {
                 "dense or radial, to be learned through",
             ));
         }
-        let plan = method.plan(model.config().grid(frames))?;
+        let plan = method.plan(model.config().bounded_grid(frames)?)?;
         Ok(Self { model, sparse: Timed::new(plan), dense: Timed::new(None), dense_layers })
     }
 

@@ -65,8 +65,7 @@ impl Sampler {
             return Err(Error::parameter("shift", self.shift, "above 0"));
         }
         let config = model.config();
-        let grid = config.grid(self.frames);
-        grid.tokens()?;
+        let grid = config.bounded_grid(self.frames)?;
         attention.begin(grid, config.heads)?;
         let shape = [self.frames, config.channels, config.height, config.width];
         let device = model.device();

@@ -75,6 +75,19 @@ impl Config {
         Grid { frames, height: self.height / self.patch, width: self.width / self.patch }
     }
 
+    /// The same, if it is not empty and not too long to be sampled.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] without frames, [`Error::TooLarge`].
+    pub(super) fn bounded_grid(&self, frames: usize) -> Result<Grid, Error> {
+        let grid = self.grid(frames);
+        if grid.tokens()? > MOST_TOKENS {
+            let most = MOST_TOKENS / (grid.height * grid.width);
+            return Err(Error::TooLarge { field: "frames", value: frames.to_string(), most: most as u64, hint: "" });
+        }
+        Ok(grid)
+    }
+
     /// Numbers of a token's pixels.
     fn pixels(&self) -> usize {
         self.channels * self.patch * self.patch
@@ -106,7 +119,8 @@ impl Config {
         if numbers.iter().any(|number| !number.is_finite() || *number <= 0.0) {
             return Err("rope_theta, timestep_scale or flow_shift is not above 0".into());
         }
-        if !self.prediction.starts_with("flow velocity") {
+        // The other sign would sample noise from a clip.
+        if self.prediction != "flow velocity eps-x0" {
             return Err(format!("it predicts `{}`; known: flow velocity eps-x0", self.prediction));
         }
         Ok(())
@@ -203,9 +217,9 @@ impl VideoTransformer {
     ) -> Result<Tensor<4>, Error> {
         let Config { dim, patch, channels, height, width, .. } = self.config;
         let [frames, found @ ..] = clip.dims();
-        let grid = self.config.grid(frames);
-        if found != [channels, height, width] || grid.tokens()? > MOST_TOKENS {
-            let expected = format!("[frames, {channels}, {height}, {width}] of at most {MOST_TOKENS} tokens");
+        let grid = self.config.bounded_grid(frames)?;
+        if found != [channels, height, width] {
+            let expected = format!("[frames, {channels}, {height}, {width}]");
             return Err(Error::Shape { what: "the clip".into(), found: clip.dims().to_vec(), expected });
         }
         let (rows, columns) = (grid.height, grid.width);
