@@ -20,8 +20,7 @@ pub fn frame_window(frames: usize, tokens_per_frame: usize, reach: usize) -> Res
     }
     let labels = (0..frames).flat_map(|frame| std::iter::repeat_n(frame as u32, tokens_per_frame)).collect();
     let groups = Groups::new("frames", labels, frames)?;
-    let map: Vec<bool> = (0..frames * frames).map(|pair| (pair / frames).abs_diff(pair % frames) <= reach).collect();
-    ClusterMask::new(vec![HeadMask::new(groups.clone(), groups, &map)?])
+    ClusterMask::new(vec![HeadMask::of(groups.clone(), groups, |query, key| query.abs_diff(key) <= reach)?])
 }
 
 /// The diagonal, and further blocks of keys at random, as many in each row as make up the share `density` of the blocks.

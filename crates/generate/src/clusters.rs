@@ -86,17 +86,26 @@ impl HeadMask {
     /// Groups of queries and of keys, and the map `[groups of queries, groups of keys]` of what is read.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the map is of another size.
+    /// [`Error::Shape`] if the map is of another size, [`Error::TooLarge`] above [`MOST_PAIRS`].
     pub fn new(queries: Groups, keys: Groups, map: &[bool]) -> Result<Self, Error> {
         let (down, across) = (queries.count(), keys.count());
         if map.len() != down * across {
             let expected = format!("[{down}, {across}], the groups of queries and of keys");
             return Err(Error::Shape { what: "map".into(), found: vec![map.len()], expected });
         }
+        Self::of(queries, keys, |row, column| map[row * across + column])
+    }
+
+    /// Groups of queries and of keys, and whether a group of queries reads a group of keys.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] above [`MOST_PAIRS`].
+    pub fn of(queries: Groups, keys: Groups, reads: impl Fn(usize, usize) -> bool) -> Result<Self, Error> {
+        let (down, across) = (queries.count(), keys.count());
+        check_pairs(down * across)?;
         let (mut offsets, mut columns) = (vec![0], Vec::new());
         for row in 0..down {
-            let row = (0u32..).zip(&map[row * across..][..across]);
-            columns.extend(row.filter(|(_, reads)| **reads).map(|(column, _)| column));
+            columns.extend((0..across).filter(|&column| reads(row, column)).map(|column| column as u32));
             offsets.push(columns.len());
         }
         Ok(Self { queries, keys, offsets, columns })
@@ -172,6 +181,14 @@ impl HeadMask {
     }
 }
 
+fn check_pairs(pairs: usize) -> Result<(), Error> {
+    if pairs > MOST_PAIRS {
+        let (value, hint) = (pairs.to_string(), "; take fewer groups");
+        return Err(Error::TooLarge { field: "pairs of groups", value, most: MOST_PAIRS as u64, hint });
+    }
+    Ok(())
+}
+
 /// What each head reads: one mask for all heads, or one for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterMask {
@@ -198,10 +215,7 @@ impl ClusterMask {
                 }
             }
         }
-        if pairs > MOST_PAIRS {
-            let (value, hint) = (pairs.to_string(), "; take fewer groups");
-            return Err(Error::TooLarge { field: "pairs of groups", value, most: MOST_PAIRS as u64, hint });
-        }
+        check_pairs(pairs)?;
         Ok(Self { heads })
     }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::attend::{self, Plan, Tensors};
-use crate::clusters::{ClusterMask, Groups, HeadMask};
+use crate::clusters::{ClusterMask, Groups, HeadMask, MOST_GROUPS};
 
 /// What a head looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -80,22 +80,21 @@ impl Svg1 {
     /// The mask of a head of a kind.
     ///
     /// # Errors
-    /// As [`Svg1::tokens`]; [`Error::TooLarge`] above [`MOST_GROUPS`](crate::clusters::MOST_GROUPS).
+    /// As [`Svg1::tokens`]; [`Error::TooLarge`] above [`MOST_GROUPS`] or [`MOST_PAIRS`](crate::clusters::MOST_PAIRS) of them.
     pub fn head(&self, kind: Kind) -> Result<HeadMask, Error> {
         let (tokens, Self { frames, tokens_per_frame: s, band, block, .. }) = (self.tokens()?, *self);
         let place = |token: usize| match kind {
             Kind::Spatial => token,
             Kind::Temporal => token % s * frames + token / s,
         };
-        let labels: Vec<u32> = (0..tokens).map(|token| (place(token) / block) as u32).collect();
         let (blocks, near, sink) = (tokens.div_ceil(block), (band / block).max(1), s.div_ceil(block));
+        if blocks > MOST_GROUPS {
+            let (value, hint) = (blocks.to_string(), "; take larger ones");
+            return Err(Error::TooLarge { field: "blocks", value, most: MOST_GROUPS as u64, hint });
+        }
+        let labels: Vec<u32> = (0..tokens).map(|token| (place(token) / block) as u32).collect();
         let groups = Groups::new("blocks", labels, blocks)?;
-        let reads = |pair: usize| {
-            let (query, key) = (pair / blocks, pair % blocks);
-            query.abs_diff(key) < near || key < sink
-        };
-        let map: Vec<bool> = (0..blocks * blocks).map(reads).collect();
-        HeadMask::new(groups.clone(), groups, &map)
+        HeadMask::of(groups.clone(), groups, |query, key| query.abs_diff(key) < near || key < sink)
     }
 
     /// The widest band whose masks read no more than the share `density` of all pairs, but no less than one block.

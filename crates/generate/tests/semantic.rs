@@ -1,6 +1,6 @@
 //! Attention by clusters: against published maps and iterations, against the formula, and against plainer plans on a real head.
 
-use tersor_data::testing::{Failure, Folder, Trials};
+use tersor_data::testing::{Counting, Failure, Folder, Trials, within_limits};
 use tersor_data::{Array, Elements, npz, shared};
 use tersor_generate::attend::{Plan, Tensors, attend, run, verify};
 use tersor_generate::baseline::{frame_window, random_blocks};
@@ -13,6 +13,9 @@ use tersor_generate::{
     SemanticAttention, Svg1,
 };
 use tersor_kernels::kmeans::{Settings, lloyd, reference};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 type Result<T = ()> = std::result::Result<T, Failure>;
 
@@ -31,6 +34,7 @@ fn main() {
         .test("empty_clusters_and_single_tokens_are_attended", small)
         .test("a_least_and_a_full_share_are_what_they_say", budgets)
         .test("what_cannot_be_clustered_is_named", refusals)
+        .test("plans_of_too_many_groups_are_refused_before_they_are_made", too_many)
         .test("plans_and_caches_come_back_from_their_files", files)
         .test("damaged_plans_are_refused_naming_the_array", damaged)
         .test("recall_is_the_weight_that_a_mask_keeps", recall)
@@ -70,6 +74,17 @@ fn whole(file: &npz::Npz, name: &str) -> Result<Vec<usize>> {
         Elements::I32(x) => x.into_iter().map(|x| x as usize).collect(),
         other => return Err(format!("{name} holds {:?}", other.element_type()).into()),
     })
+}
+
+fn too_many() -> Result {
+    let refused = |what: &str, plan: &dyn Fn() -> std::result::Result<(), Error>| {
+        let error = within_limits(|| what.into(), plan).unwrap_err();
+        assert!(matches!(error, Error::TooLarge { .. }), "{what}: {error}");
+    };
+    refused("pairs of blocks", &|| Svg1::new(20_000, 128).head(Kind::Temporal).map(|_| ()));
+    refused("blocks", &|| Svg1::new(4_000_000, 1_000).head(Kind::Spatial).map(|_| ()));
+    refused("pairs of frames", &|| frame_window(20_000, 1, 1).map(|_| ()));
+    Ok(())
 }
 
 /// Queries, keys and values that own their numbers.
