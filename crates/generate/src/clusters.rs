@@ -15,8 +15,7 @@ use tersor_kernels::kmeans::order;
 
 use crate::Error;
 
-pub use file::ClusterFile;
-pub(crate) use file::whole;
+pub use file::{ClusterFile, whole};
 
 /// Groups of queries, or of keys, at most.
 pub const MOST_GROUPS: usize = 1 << 16;

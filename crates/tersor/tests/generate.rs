@@ -443,6 +443,13 @@ fn kmeans() -> Result {
     let fast = json(&folder, &format!("{line} --out @d.npz"))?;
     assert_eq!(npz::open(folder.at("d.npz"))?.read("labels")?, file.read("labels")?);
     assert_eq!(fast["iterations"], json!(5));
+    // Rows of any whole type are rows.
+    let rows = file.read("init_index")?;
+    let rows: Vec<u16> = rows.elements().as_i64().ok_or("not int64")?.iter().map(|&row| row as u16).collect();
+    let rows = Array::new([rows.len()], Elements::U16(rows)).ok_or("ten rows")?;
+    npy::write(folder.at("init.npy"), &rows)?;
+    json(&folder, &format!("{line} --out @e.npz"))?;
+    assert_eq!(npz::open(folder.at("e.npz"))?.read("labels")?, file.read("labels")?);
     Ok(())
 }
 

@@ -108,11 +108,14 @@ fn groups(file: &npz::Npz, name: &'static str, heads: usize, count: usize) -> Re
     labels.chunks_exact(tokens).map(|labels| Groups::new(name, labels.to_vec(), count)).collect()
 }
 
-/// Numbers of groups, of any type of whole numbers.
-pub(crate) fn whole(field: &'static str, array: &Array) -> Result<Vec<u32>, Error> {
+/// Numbers of groups or of rows, of any type of whole numbers; `field` names the array in errors.
+///
+/// # Errors
+/// [`Error::Malformed`] for other elements, and naming the first that is below 0 or beyond 32 bits.
+pub fn whole(field: &'static str, array: &Array) -> Result<Vec<u32>, Error> {
     fn all<T: Copy + TryInto<u32> + std::fmt::Display>(field: &'static str, numbers: &[T]) -> Result<Vec<u32>, Error> {
         let number = |(at, &number): (usize, &T)| {
-            let why = || format!("element {at} is {number}; expected the number of a group");
+            let why = || format!("element {at} is {number}; expected a number from 0 on");
             number.try_into().map_err(|_| Error::Malformed { field, why: why() })
         };
         numbers.iter().enumerate().map(number).collect()

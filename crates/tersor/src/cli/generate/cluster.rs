@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 use tersor::data::{Array, Elements, npy, npz};
+use tersor::generate::clusters::whole;
 use tersor::generate::semantic::first_rows;
 use tersor::kernels::kmeans::{self, Clustering, Settings, lloyd, reference};
 
@@ -128,25 +129,20 @@ impl Cluster {
         };
         let (file, clusters) = (path.display(), self.clusters);
         let array = npy::read(path)?;
-        let numbers: Vec<i64> = match array.elements() {
-            Elements::I64(numbers) => numbers.clone(),
-            Elements::I32(numbers) => numbers.iter().map(|&row| row.into()).collect(),
-            Elements::U32(numbers) => numbers.iter().map(|&row| row.into()).collect(),
-            _ => {
-                if array.shape() != [clusters, width] {
-                    bail!("{file}: the array has the shape {:?}; expected [{clusters}, {width}]", array.shape());
-                }
-                return wide(path, array);
+        if matches!(array.elements(), Elements::F16(_) | Elements::F32(_) | Elements::F64(_)) {
+            if array.shape() != [clusters, width] {
+                bail!("{file}: the array has the shape {:?}; expected [{clusters}, {width}]", array.shape());
             }
-        };
+            return wide(path, array);
+        }
+        let numbers = whole("init", &array).with_context(|| file.to_string())?;
         if array.shape() != [clusters] {
             bail!("{file}: the array has the shape {:?}; expected [{clusters}]", array.shape());
         }
-        let row = |&row: &i64| usize::try_from(row).ok().filter(|row| *row < points);
-        if let Some(bad) = numbers.iter().find(|number| row(number).is_none()) {
+        if let Some(bad) = numbers.iter().find(|&&row| row as usize >= points) {
             bail!("{file}: row {bad} of {points} points");
         }
-        Ok(rows(numbers.iter().filter_map(row).collect()))
+        Ok(rows(numbers.into_iter().map(|row| row as usize).collect()))
     }
 }
 
