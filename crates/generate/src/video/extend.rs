@@ -34,7 +34,8 @@ use crate::{BlockMask, Error};
 /// Videos, cut into what is learned from and what is held out.
 #[derive(Debug, Clone)]
 pub struct Cut {
-    videos: Vec<Video>,
+    /// Shared, since what is learned from and what is held out are cut from the same.
+    videos: Arc<[Video]>,
     /// Rows and columns of a clip.
     size: [usize; 2],
     /// Frames of a clip.
@@ -79,16 +80,12 @@ impl Cut {
 
     /// What is held out, each video at `times` times of the flow, always the same.
     pub fn held_out(&self, times: usize) -> HeldOut {
-        HeldOut { cut: Arc::new(self.clone()), settings: Settings::measuring(1), times }
+        HeldOut { cut: self.clone(), settings: Settings::measuring(1), times }
     }
 
     /// What is learned from: so many clips make an epoch.
     pub fn lessons(&self, clips: usize, seed: u64) -> Lessons {
-        Lessons {
-            cut: Arc::new(self.clone()),
-            settings: Settings { shuffle: false, ..Settings::training(1, seed) },
-            clips,
-        }
+        Lessons { cut: self.clone(), settings: Settings { shuffle: false, ..Settings::training(1, seed) }, clips }
     }
 
     /// A clip from a video, beginning at a frame, with its upper left corner at a place.
@@ -119,7 +116,7 @@ pub struct Noised {
 /// Clips that are learned from: anywhere before what is held out, mirrored or not.
 #[derive(Debug, Clone)]
 pub struct Lessons {
-    cut: Arc<Cut>,
+    cut: Cut,
     settings: Settings,
     clips: usize,
 }
@@ -163,7 +160,7 @@ impl Source for Lessons {
 /// Clips that are held out: the last frames of each video, their middle, at evenly spaced times.
 #[derive(Debug, Clone)]
 pub struct HeldOut {
-    cut: Arc<Cut>,
+    cut: Cut,
     settings: Settings,
     times: usize,
 }

@@ -9,12 +9,15 @@ use crate::Grid;
 pub(super) fn angles(config: &Config, grid: Grid) -> Angles {
     let Grid { frames, height, width } = grid;
     let tokens = frames * height * width;
+    let frequencies = config.rope_dims.map(|dims| {
+        let frequency = |j: usize| config.rope_theta.powf(-2.0 * j as f64 / dims as f64);
+        (0..dims / 2).map(frequency).collect::<Vec<f64>>()
+    });
     let mut angles = Vec::with_capacity(tokens * config.head_dim / 2);
     for token in 0..tokens {
         let places = [token / (height * width), token / width % height, token % width];
-        for (place, dims) in places.into_iter().zip(config.rope_dims) {
-            let frequency = |j: usize| config.rope_theta.powf(-2.0 * j as f64 / dims as f64);
-            angles.extend((0..dims / 2).map(|j| place as f64 * frequency(j)));
+        for (place, frequencies) in places.into_iter().zip(&frequencies) {
+            angles.extend(frequencies.iter().map(|frequency| place as f64 * frequency));
         }
     }
     Angles::new(tokens, &angles)
