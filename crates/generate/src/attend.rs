@@ -10,6 +10,7 @@ use tersor_kernels::attention::{Attention, Clusters, Layout, Mask, Tensor, Tenso
 use crate::Error;
 use crate::clusters::{ClusterMask, HeadMask};
 use crate::mask::{BlockMask, Reads};
+use crate::means::{self, WithMeans};
 use crate::radial::ExactMask;
 
 /// Queries, keys and values of `[heads, rows, width]`. Heads of queries are a multiple of those of keys (grouped queries).
@@ -78,6 +79,13 @@ impl<'a> Tensors<'a> {
         &self.k[head * numbers..][..numbers]
     }
 
+    /// The keys `[keys, width]` and values `[keys, value_width]` that a head of queries reads.
+    pub(crate) fn keys_and_values_of(&self, head: usize) -> [&'a [f32]; 2] {
+        let Attention { heads, kv_heads, keys, value_width, .. } = self.shape;
+        let (head, numbers) = (head / (heads / kv_heads), keys * value_width);
+        [self.keys_of(head), &self.v[head * numbers..][..numbers]]
+    }
+
     /// Some queries of all heads.
     pub(crate) fn gather(&self, rows: &[usize]) -> Gathered {
         let (width, heads) = (self.shape.width, self.shape.heads);
@@ -86,7 +94,7 @@ impl<'a> Tensors<'a> {
         Gathered { q, rows: rows.len() }
     }
 
-    fn inputs(&self) -> [Tensor<'a>; 3] {
+    pub(crate) fn inputs(&self) -> [Tensor<'a>; 3] {
         let Attention { heads, kv_heads, queries, keys, width, value_width, .. } = self.shape;
         [
             Tensor { data: self.q, layout: Layout::heads_first(heads, queries, width) },
@@ -124,6 +132,8 @@ pub enum Plan<'a> {
     Exact(&'a ExactMask),
     /// Groups of keys, the same in all heads or other ones in each.
     Clusters(&'a ClusterMask),
+    /// Groups of keys, and the means of those that are left out.
+    WithMeans(WithMeans<'a>),
 }
 
 /// An output and what it took.
@@ -206,6 +216,7 @@ pub fn run(tensors: &Tensors<'_>, plan: Plan<'_>) -> Result<Attended, Error> {
             clusters = mask.heads().iter().map(HeadMask::clusters).collect();
             Mask::Clusters(&clusters)
         }
+        Plan::WithMeans(plan) => return means::add(tensors, plan, run(tensors, Plan::Clusters(plan.mask))?),
     };
     let mut output = vec![0.0; shape.rows() * shape.value_width];
     let mut logarithms = vec![0.0; shape.rows()];
@@ -297,10 +308,19 @@ pub fn verify(tensors: &Tensors<'_>, plan: Plan<'_>, attended: &Attended, rows: 
                 }
                 Plan::Blocks(mask) => mask.runs(query, &mut runs),
                 Plan::Exact(mask) => mask.runs(query, &mut runs),
-                Plan::Clusters(mask) => mask.head(head).runs(query, &mut runs),
+                Plan::Clusters(mask) | Plan::WithMeans(WithMeans { mask, .. }) => {
+                    mask.head(head).runs(query, &mut runs)
+                }
             }
-            let keys: Vec<usize> = runs.iter().cloned().flatten().filter(|&key| key < limit).collect();
-            let expected = row(tensors, head, query, &keys);
+            let keys: Vec<u32> =
+                runs.iter().cloned().flatten().filter(|&key| key < limit).map(|key| key as u32).collect();
+            let mut groups: Vec<&[u32]> = keys.chunks(1).collect();
+            if let Plan::WithMeans(plan) = plan {
+                let mask = plan.mask.head(head);
+                let group = mask.queries().labels()[query] as usize;
+                groups.extend(plan.left_out(head, group).map(|group| mask.keys().members(group)));
+            }
+            let expected = row(tensors, head, query, &groups);
             let from = (head * shape.queries + query) * shape.value_width;
             let found = &attended.output[from..][..shape.value_width];
             let apart = expected.iter().zip(found).map(|(a, &b)| (a - f64::from(b)).abs()).fold(0.0, f64::max);
@@ -310,26 +330,36 @@ pub fn verify(tensors: &Tensors<'_>, plan: Plan<'_>, attended: &Attended, rows: 
     worst
 }
 
-/// One row of the output, as the formula reads.
-fn row(tensors: &Tensors<'_>, head: usize, query: usize, keys: &[usize]) -> Vec<f64> {
-    let Attention { heads, kv_heads, queries, keys: all, width, value_width, scale, .. } = tensors.shape;
-    let kv = head / (heads / kv_heads) * all;
-    let q = &tensors.q[(head * queries + query) * width..][..width];
-    let score = |&key: &usize| {
-        let k = &tensors.k[(kv + key) * width..][..width];
-        f64::from(scale) * q.iter().zip(k).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum::<f64>()
+/// One row of the output, as the formula reads: of each group of keys the mean key and the mean value, as heavy as it has
+/// keys. A single key is a group of its own.
+fn row(tensors: &Tensors<'_>, head: usize, query: usize, groups: &[&[u32]]) -> Vec<f64> {
+    let Attention { width, value_width, scale, .. } = tensors.shape;
+    let [k, v] = tensors.keys_and_values_of(head);
+    let q = &tensors.queries_of(head)[query * width..][..width];
+    let score = |group: &&[u32]| {
+        let key = mean(k, width, group);
+        f64::from(scale) * q.iter().zip(key).map(|(&q, k)| f64::from(q) * k).sum::<f64>()
     };
-    let scores: Vec<f64> = keys.iter().map(score).collect();
+    let scores: Vec<f64> = groups.iter().map(score).collect();
     let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let (mut sum, mut out) = (0.0, vec![0.0; value_width]);
-    for (score, &key) in scores.iter().zip(keys) {
-        let weight = (score - most).exp();
+    for (score, group) in scores.iter().zip(groups) {
+        let weight = group.len() as f64 * (score - most).exp();
         sum += weight;
-        let v = &tensors.v[(kv + key) * value_width..][..value_width];
-        out.iter_mut().zip(v).for_each(|(out, &v)| *out += weight * f64::from(v));
+        out.iter_mut().zip(mean(v, value_width, group)).for_each(|(out, v)| *out += weight * v);
     }
     if sum > 0.0 {
         out.iter_mut().for_each(|out| *out /= sum);
     }
     out
+}
+
+/// The mean of some rows of `x`.
+fn mean(x: &[f32], width: usize, rows: &[u32]) -> Vec<f64> {
+    let mut mean = vec![0.0; width];
+    for &row in rows {
+        let row = &x[row as usize * width..][..width];
+        mean.iter_mut().zip(row).for_each(|(mean, &x)| *mean += f64::from(x) / rows.len() as f64);
+    }
+    mean
 }

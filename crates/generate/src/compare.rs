@@ -5,7 +5,8 @@
 
 use crate::attend::Plan;
 use crate::baseline::{frame_window, random_blocks};
-use crate::quality::{Curve, Judge};
+use crate::means::WithMeans;
+use crate::quality::{Curve, Judge, Quality};
 use crate::semantic::{CentroidCache, SemanticAttention};
 use crate::{Block, Error, Family, Grid, Radial, Svg1};
 
@@ -14,8 +15,21 @@ const BLOCK: usize = 32;
 /// Decays of radial masks, the least of which reads as little as there is.
 const DECAYS: [f64; 5] = [1e-6, 0.25, 0.5, 0.75, 1.0];
 
-/// The curves of attention by clusters, by position, by SVG1, by radial masks, by near frames and by random blocks, at
-/// `densities` or those that there are, on a video without text.
+/// The names of the curves, in their order. A point with means keeps the recall of what it reads without them, and no more
+/// pairs than one without.
+const NAMES: [&str; 8] = [
+    "clusters",
+    "positions",
+    "clusters with means",
+    "positions with means",
+    "SVG1",
+    "radial",
+    "near frames",
+    "random blocks",
+];
+
+/// The curves of attention by clusters and by position, each without and with means, by SVG1, by radial masks, by near frames
+/// and by random blocks, at `densities` or those that there are, on a video without text.
 ///
 /// # Errors
 /// [`Error::Parameter`] for a density that is no share; [`Error::Unlike`] if the grid has other tokens; what the methods say.
@@ -30,12 +44,20 @@ pub fn curves(
     let tensors = judge.tensors();
     let (clusters, _) = semantic.cluster(0, tensors, &mut CentroidCache::new())?;
     let positions = semantic.by_position(tensors)?;
-    let mut curves: [(&str, Vec<_>); 6] =
-        ["clusters", "positions", "SVG1", "radial", "near frames", "random blocks"].map(|name| (name, Vec::new()));
-    let [by_clusters, by_positions, svg1, radial, near, random] = &mut curves;
+    let mut curves: [(&str, Vec<Quality>); 8] = NAMES.map(|name| (name, Vec::new()));
+    let [by_clusters, by_positions, cluster_means, position_means, svg1, radial, near, random] = &mut curves;
     for &density in densities {
-        for (clustered, (_, points)) in [(&clusters, &mut *by_clusters), (&positions, &mut *by_positions)] {
-            points.push(judge.quality(Plan::Clusters(&clustered.mask_of_density(density)?.1))?);
+        for (clustered, plain, with_means) in [
+            (&clusters, &mut *by_clusters, &mut *cluster_means),
+            (&positions, &mut *by_positions, &mut *position_means),
+        ] {
+            let mask = clustered.mask_of_density(density)?.1;
+            plain.1.push(judge.quality(Plan::Clusters(&mask))?);
+            // Each query reads so many means at most.
+            let means = mask.head(0).keys().count() as f64 / tokens as f64;
+            let mask = clustered.mask_of_density((density - means).max(0.0))?.1;
+            let recall = judge.quality(Plan::Clusters(&mask))?.recall;
+            with_means.1.push(Quality { recall, ..judge.quality(Plan::WithMeans(WithMeans::new(&mask)))? });
         }
         let banded = Svg1 { block: BLOCK, seed: semantic.seed, ..Svg1::new(frames, s) }.with_density(density)?;
         svg1.1.push(judge.quality(Plan::Clusters(&banded.plan(tensors)?.0))?);

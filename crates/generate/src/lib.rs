@@ -31,6 +31,7 @@
 //! | [`decay`] | how attention decays with distance, and what a mask keeps of it; `synthetic` queries and keys |
 //! | [`clusters`] | the plan by groups of any tokens: which groups of keys each group of queries reads; its file |
 //! | [`semantic`] | groups that k-means finds, the `map` of what they read, the `cache` of centroids |
+//! | [`means`] | means in place of the groups that a plan leaves out |
 //! | [`svg1`] | heads that look at their frames or at their place, told apart by trying |
 //! | [`baseline`] | plans that any method must beat: near frames, random blocks |
 //! | [`quality`] | what a plan loses of the weight and of the output |
@@ -48,6 +49,7 @@ pub mod decay;
 mod error;
 pub mod grid;
 pub mod mask;
+pub mod means;
 pub mod picture;
 pub mod quality;
 pub mod radial;

@@ -172,8 +172,16 @@ fn colour(number: u32) -> [u8; 3] {
 }
 
 /// The colours of methods.
-const METHODS: [RGBColor; 6] =
-    [READ, FITTED, RGBColor(46, 125, 50), RGBColor(123, 63, 152), RGBColor(130, 130, 130), RGBColor(176, 137, 0)];
+const METHODS: [RGBColor; 8] = [
+    READ,
+    FITTED,
+    RGBColor(46, 125, 50),
+    RGBColor(123, 63, 152),
+    RGBColor(130, 130, 130),
+    RGBColor(176, 137, 0),
+    RGBColor(0, 151, 167),
+    RGBColor(194, 24, 91),
+];
 
 /// What plans keep over what they read: the share of the weight, and the error of the output; a line for each method.
 ///

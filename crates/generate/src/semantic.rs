@@ -58,12 +58,14 @@ pub struct SemanticAttention {
     pub seed: u64,
     /// Tokens behind the video, which are not clustered.
     pub text: Text,
+    /// Whether means stand for the clusters of keys that are left out ([`means`](crate::means)); not so in the paper.
+    pub means: bool,
 }
 
 impl Default for SemanticAttention {
     fn default() -> Self {
         let budget = Budget { top_p: 0.9, min_ratio: 0.1 };
-        Self { cq: None, ck: None, budget, iters_init: 50, iters_step: 2, seed: 1, text: Text::default() }
+        Self { cq: None, ck: None, budget, iters_init: 50, iters_step: 2, seed: 1, text: Text::default(), means: false }
     }
 }
 
@@ -107,7 +109,7 @@ pub struct Found {
 pub struct Stats {
     /// The clusters.
     pub found: Found,
-    /// The share of pairs that were read, head by head.
+    /// The share of pairs that were read, head by head; a mean counts as one.
     pub density: Vec<f64>,
     /// Seconds of clustering, of making the map, and of attention with its gathering.
     pub seconds: [f64; 3],
@@ -151,8 +153,10 @@ impl SemanticAttention {
         let clustering = start.elapsed().as_secs_f64();
         let mask = clustered.mask(self.budget)?;
         let mapping = start.elapsed().as_secs_f64() - clustering;
-        let attended = attend::run(tensors, Plan::Clusters(&mask))?;
-        let of_head = |head| mask.head(head).density();
+        let with_means = self.text.with_means(&mask);
+        let plan = if self.means { Plan::WithMeans(with_means) } else { Plan::Clusters(&mask) };
+        let attended = attend::run(tensors, plan)?;
+        let of_head = |head| if self.means { with_means.density(head) } else { mask.head(head).density() };
         let density = (0..tensors.shape().heads).map(of_head).collect();
         let stats = Stats { found, density, seconds: [clustering, mapping, attended.seconds] };
         Ok((attended, stats))

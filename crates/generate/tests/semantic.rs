@@ -5,6 +5,7 @@ use tersor_data::{Array, Elements, npz, shared};
 use tersor_generate::attend::{Plan, Tensors, attend, run, verify};
 use tersor_generate::baseline::{frame_window, random_blocks};
 use tersor_generate::decay::{QueriesKeys, Settings as Analysis, analyze};
+use tersor_generate::means::WithMeans;
 use tersor_generate::quality::{Curve, Judge, Quality};
 use tersor_generate::semantic::{Centroids, Site, Text, map};
 use tersor_generate::svg1::Kind;
@@ -29,6 +30,9 @@ fn main() {
         .test("any_map_is_attention_over_its_pairs", any_map)
         .test("grouped_queries_share_the_clusters_of_their_keys", grouped)
         .test("text_is_read_by_the_video_and_padding_by_itself_alone", text)
+        .test("means_stand_for_what_is_left_out", means)
+        .test("means_of_equal_keys_leave_nothing_out", equal_keys)
+        .test("text_and_padding_have_no_means", text_means)
         .test("the_same_seed_gives_the_same_bytes_on_any_number_of_threads", seeds)
         .test("a_warm_step_begins_where_the_one_before_ended", warm)
         .test("empty_clusters_and_single_tokens_are_attended", small)
@@ -46,6 +50,7 @@ fn main() {
         .test("iterations_are_the_published_ones", iterations)
         .needs(&[CAPTURED])
         .test("on_a_real_head_clusters_lose_less_than_positions_radial_and_svg1", real)
+        .test("on_a_real_head_means_take_away_half_of_the_error", real_means)
         .test("on_a_real_head_warm_iterations_reach_cold_ones", real_warm)
         .run()
 }
@@ -191,13 +196,93 @@ fn text() -> Result {
     Ok(())
 }
 
+fn means() -> Result {
+    let (q, k, v) = (noise(4 * 90 * 16, 1), noise(2 * 120 * 16, 2), noise(2 * 120 * 24, 3));
+    let tensors = Tensors::new((&q, [4, 90, 16]), (&k, [2, 120, 16]), (&v, [2, 120, 24]))?;
+    let (clustered, _) = few(4, 11).cluster(0, &tensors, &mut CentroidCache::new())?;
+    for top_p in [0.0, 0.4, 0.8, 1.0] {
+        let mask = clustered.mask(Budget { top_p, min_ratio: 0.0 })?;
+        let (plan, plain) = (Plan::WithMeans(WithMeans::new(&mask)), run(&tensors, Plan::Clusters(&mask))?);
+        let attended = run(&tensors, plan)?;
+        let apart = verify(&tensors, plan, &attended, 90);
+        assert!(apart <= 2e-5, "{top_p}: {apart}");
+        // Each query reads a mean for each cluster that its own leaves out.
+        let left = |head: &HeadMask| -> usize {
+            let sizes = head.queries().sizes();
+            (0..4).map(|group| sizes[group] * (11 - head.row(group).len())).sum()
+        };
+        let left: usize = mask.heads().iter().map(left).sum();
+        assert_eq!(attended.pairs, plain.pairs + left as u64);
+        let density = (0..4).map(|head| WithMeans::new(&mask).density(head)).sum::<f64>() / 4.0;
+        assert!((attended.density() - density).abs() < 1e-12);
+        assert!((attended.output == plain.output) == (left == 0), "{top_p}: {left} means");
+        assert!(verify(&tensors, Plan::Clusters(&mask), &attended, 90) > 1e-3 || left == 0, "the means show");
+    }
+    // Groups that read nothing, and groups of nothing.
+    let groups = |labels: &[u32], count| Groups::new("labels", labels.to_vec(), count);
+    let map = [false, false, false, false, true, false, false, true];
+    let head = HeadMask::new(groups(&[0, 1, 0, 1], 2)?, groups(&[1, 1, 3, 0], 4)?, &map)?;
+    let (four, mask) = (Owned::noise(1, 4, 8), ClusterMask::new(vec![head])?);
+    let plan = Plan::WithMeans(WithMeans::new(&mask));
+    let attended = run(&four.tensors()?, plan)?;
+    assert!(verify(&four.tensors()?, plan, &attended, 4) <= 2e-5);
+    assert_eq!((attended.empty, attended.pairs), (0, 2 * 3 + 2 * 3), "the second group reads 2 keys and a mean");
+    assert_eq!(run(&four.tensors()?, Plan::Clusters(&mask))?.empty, 2);
+    Ok(())
+}
+
+/// Where the keys of a group are equal its mean says all, whatever is read: the output is that of dense attention.
+fn equal_keys() -> Result {
+    let (tokens, groups, width) = (240, 6, 16);
+    let mut owned = Owned::noise(2, tokens, width);
+    for (token, key) in owned.qkv[1].chunks_exact_mut(width).enumerate() {
+        let like = noise(width, (token * groups / tokens) as u32 + 50);
+        key.copy_from_slice(&like);
+    }
+    let tensors = owned.tensors()?;
+    let labels = |count: usize| (0..tokens).map(|token| (token * count / tokens) as u32).collect::<Vec<_>>();
+    let dense = attend(&tensors, Plan::Dense)?;
+    for least in 0..groups {
+        let reads: Vec<bool> = (0..5 * groups).map(|at| (at * 7 + at / groups) % groups < least).collect();
+        let head = HeadMask::new(Groups::new("q", labels(5), 5)?, Groups::new("k", labels(groups), groups)?, &reads)?;
+        let mask = ClusterMask::new(vec![head])?;
+        let attended = run(&tensors, Plan::WithMeans(WithMeans::new(&mask)))?;
+        assert!(furthest(&attended.output, &dense.output) <= 1e-5, "{least}");
+        assert!(furthest(&attended.logarithms, &dense.logarithms) <= 1e-5, "{least}");
+        assert!(attended.pairs < dense.pairs);
+    }
+    Ok(())
+}
+
+fn text_means() -> Result {
+    let (video, prompt, padding) = (200, 9, 14);
+    let mut owned = Owned::noise(1, video + prompt + padding, 16);
+    let budget = Budget { top_p: 0.0, min_ratio: 0.0 };
+    let semantic = SemanticAttention { text: Text { prompt, padding }, budget, means: true, ..few(5, 12) };
+    let step = |owned: &Owned| -> Result<_> {
+        let (attended, stats) = semantic.step(0, &owned.tensors()?, &mut CentroidCache::new())?;
+        assert!((stats.density[0] - attended.density()).abs() < 1e-12);
+        Ok(attended)
+    };
+    let before = step(&owned)?;
+    let mask = semantic.cluster(0, &owned.tensors()?, &mut CentroidCache::new())?.0.mask(budget)?;
+    let plan = Plan::WithMeans(semantic.text.with_means(&mask));
+    assert!(verify(&owned.tensors()?, plan, &before, 223) <= 2e-5);
+    // Other values of padding change what padding reads, and nothing else.
+    owned.qkv[2][(video + prompt) * 16..].fill(1e3);
+    let after = step(&owned)?;
+    let seen = (video + prompt) * 16;
+    assert!(before.output[..seen] == after.output[..seen] && before.output[seen..] != after.output[seen..]);
+    Ok(())
+}
+
 fn seeds() -> Result {
     let owned = Owned::noise(2, 900, 32);
     let tensors = owned.tensors()?;
     let on = |threads: usize, seed: u64| -> Result<_> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
         let mut cache = CentroidCache::new();
-        let semantic = SemanticAttention { seed, ..few(8, 20) };
+        let semantic = SemanticAttention { seed, means: seed == 5, ..few(8, 20) };
         let output = pool.install(|| -> Result<_> {
             let first = semantic.step(1, &tensors, &mut cache)?.0.output;
             Ok([first, semantic.step(1, &tensors, &mut cache)?.0.output])
@@ -546,6 +631,25 @@ fn real() -> Result {
         let ours = judge.quality(Plan::Clusters(&clusters.mask_of_density(theirs.density)?.1))?;
         println!("{family:?}, decay {decay}: {theirs:?}\n  {ours:?}");
         assert!(ours.density <= theirs.density && ours.recall > theirs.recall && ours.error < theirs.error);
+    }
+    Ok(())
+}
+
+/// With no more pairs, the means counted: less than half of the error without them and of SVG1's, at the default clusters.
+fn real_means() -> Result {
+    let owned = Owned::captured()?;
+    let tensors = owned.tensors()?;
+    let judge = Judge::new(tensors)?;
+    let (clusters, _) = SemanticAttention::default().cluster(0, &tensors, &mut CentroidCache::new())?;
+    for density in [0.1, 0.2, 0.3] {
+        let plain = judge.quality(Plan::Clusters(&clusters.mask_of_density(density)?.1))?;
+        let mask = clusters.mask_of_density(density - 54.0 / 4096.0)?.1;
+        let ours = judge.quality(Plan::WithMeans(WithMeans::new(&mask)))?;
+        let svg1 = Svg1 { block: 8, ..Svg1::new(16, 256) }.with_density(density)?;
+        let svg1 = judge.quality(Plan::Clusters(&svg1.plan(&tensors)?.0))?;
+        println!("{density}: {:.3}, without means {:.3}, SVG1 {:.3}", ours.error, plain.error, svg1.error);
+        assert!(ours.density <= density, "{ours:?}");
+        assert!(ours.error < 0.5 * plain.error && ours.error < 0.5 * svg1.error, "{ours:?} {plain:?} {svg1:?}");
     }
     Ok(())
 }

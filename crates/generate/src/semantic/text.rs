@@ -5,6 +5,8 @@
 
 use super::Side;
 use crate::Error;
+use crate::clusters::ClusterMask;
+use crate::means::WithMeans;
 
 /// How many tokens of text there are, the prompt first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,6 +43,11 @@ impl Text {
         labels.extend(std::iter::repeat_n(clusters as u32, self.prompt));
         labels.extend(std::iter::repeat_n(clusters as u32 + 1, self.padding));
         (labels, clusters + 2)
+    }
+
+    /// A plan of such groups, whose video reads the means of the video that it leaves out; the text has no means.
+    pub fn with_means(self, mask: &ClusterMask) -> WithMeans<'_> {
+        WithMeans { mask, text: if self.is_empty() { 0 } else { 2 } }
     }
 
     /// The map of the video with the groups of text.

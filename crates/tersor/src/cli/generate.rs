@@ -105,6 +105,23 @@ enum Plan {
 }
 
 impl RadialFlags {
+    /// The flags that a mask of blocks obeys, and those that an exact one does.
+    const OF_BLOCKS: &[&str] = &["--text", "--block", "--decay", "--family"];
+    const OF_EXACT: &[&str] = &["--family", "--exact"];
+
+    /// Flags with other than their first values that are not among those `used`.
+    fn unused(&self, used: &[&str]) -> Vec<&'static str> {
+        let Self { text, block, decay, family: Name(family), exact } = *self;
+        let given = [
+            ("--text", text > 0),
+            ("--block", block != Block::square(128)),
+            ("--decay", decay != 1.0),
+            ("--family", family != Family::Wan),
+            ("--exact", exact),
+        ];
+        given.into_iter().filter(|(name, given)| *given && !used.contains(name)).map(|(name, _)| name).collect()
+    }
+
     /// Plans the mask of a video of so many frames.
     fn plan(&self, frames: usize, tokens_per_frame: usize) -> anyhow::Result<Plan> {
         let Self { text, block, decay, family: Name(family), exact } = *self;
@@ -207,6 +224,14 @@ fn usage(error: Error) -> anyhow::Error {
     match error {
         Error::Parameter { .. } => BadUsage(error.to_string()).into(),
         other => other.into(),
+    }
+}
+
+/// An error with the name of the file that it is about, unless it says so itself.
+fn within(file: &Path) -> impl Fn(Error) -> anyhow::Error {
+    |error| match error {
+        Error::Data(_) | Error::Model { .. } => error.into(),
+        other => usage(other).context(file.display().to_string()),
     }
 }
 

@@ -7,7 +7,8 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tersor::data::{Array, Elements, npy};
 use tersor::generate::attend::{self, Attended, Tensors, attend, verify};
-use tersor::generate::{Block, Svg1};
+use tersor::generate::means::WithMeans;
+use tersor::generate::{Block, ClusterMask, Svg1};
 
 use super::clusters::{ClusterFlags, Clusters};
 use super::{Plan, Planned, RadialFlags, line, read, told};
@@ -132,8 +133,23 @@ impl Attention {
                 "the exact mask is of the video alone and not causal: leave out --text and --causal".into()
             ));
         }
+        if self.clusters.means && !matches!(self.method, Method::Svg1 | Method::Svg2) {
+            bail!(BadUsage("--means are of clusters: give --method svg2 or svg1".into()));
+        }
         if let Some(scale) = self.scale.filter(|scale| !scale.is_finite()) {
             bail!(BadUsage(format!("--scale is {scale}; it must be finite")));
+        }
+        let exact = self.radial.exact;
+        let unused = self.radial.unused(match self.method {
+            Method::Dense => &[],
+            Method::Radial if exact => RadialFlags::OF_EXACT,
+            Method::Radial => RadialFlags::OF_BLOCKS,
+            Method::Svg1 => &["--block"],
+            Method::Svg2 => &["--text"],
+        });
+        if !unused.is_empty() {
+            let method = self.method.to_possible_value().expect("no method is hidden");
+            self.output.note(&format!("not used by --method {}: {}", method.get_name(), unused.join(", ")));
         }
         self.threads.start()?;
         let plan = match (self.method, self.frames, self.tokens_per_frame) {
@@ -158,6 +174,7 @@ impl Attention {
         let reads = match (&plan, &clusters) {
             (Some(Plan::Blocks(_, mask)), _) => attend::Plan::Blocks(mask),
             (Some(Plan::Exact(mask)), _) => attend::Plan::Exact(mask),
+            (None, Some(clusters)) if self.clusters.means => attend::Plan::WithMeans(self.with_means(&clusters.mask)),
             (None, Some(clusters)) => attend::Plan::Clusters(&clusters.mask),
             (None, None) => attend::Plan::Dense,
         };
@@ -211,6 +228,14 @@ impl Attention {
                 self.clusters.svg1(tensors, Svg1 { band, block, ..of }).map(Some)
             }
             _ => Ok(None),
+        }
+    }
+
+    /// Only what SVG2 is given may be text.
+    fn with_means<'a>(&self, mask: &'a ClusterMask) -> WithMeans<'a> {
+        match self.method {
+            Method::Svg2 => self.clusters.text(self.radial.text).with_means(mask),
+            _ => WithMeans::new(mask),
         }
     }
 

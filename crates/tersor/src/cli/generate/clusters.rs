@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
 use tersor::generate::attend::Tensors;
@@ -11,7 +11,7 @@ use tersor::generate::semantic::{Found, Text};
 use tersor::generate::svg1::Kind;
 use tersor::generate::{Budget, CentroidCache, ClusterFile, ClusterMask, Grid, SemanticAttention, Svg1, picture};
 
-use super::{ends_in, usage};
+use super::{ends_in, usage, within};
 use crate::cli::show::BadUsage;
 
 /// Which clusters, and how much of them is read.
@@ -38,6 +38,9 @@ pub struct ClusterFlags {
     /// Tokens of padding behind the text: they read and are read by themselves alone
     #[arg(long, value_name = "N", default_value_t = 0)]
     padding: usize,
+    /// Let the mean key and mean value of each cluster that is left out stand for it (not in the paper; svg2 and svg1)
+    #[arg(long)]
+    pub means: bool,
     /// Write the plan: q_labels, k_labels, map, q_centroids, k_centroids
     #[arg(long, value_name = "P.npz")]
     plan_out: Option<PathBuf>,
@@ -91,9 +94,14 @@ impl ClusterFlags {
         Budget { top_p: self.top_p, min_ratio: self.min_ratio }
     }
 
+    /// The tokens behind the video.
+    pub fn text(&self, prompt: usize) -> Text {
+        Text { prompt, padding: self.padding }
+    }
+
     pub fn semantic(&self, text: usize) -> SemanticAttention {
-        let Self { cq, ck, iters, seed, padding, .. } = *self;
-        let text = Text { prompt: text, padding };
+        let Self { cq, ck, iters, seed, means, .. } = *self;
+        let text = self.text(text);
         SemanticAttention {
             cq,
             ck,
@@ -101,6 +109,7 @@ impl ClusterFlags {
             iters_init: iters,
             seed,
             text,
+            means,
             ..SemanticAttention::default()
         }
     }
@@ -110,7 +119,7 @@ impl ClusterFlags {
         self.budget().check().map_err(usage)?;
         let start = Instant::now();
         let (file, found) = match &self.plan_in {
-            Some(path) => (ClusterFile::read(path).with_context(|| path.display().to_string())?, None),
+            Some(path) => (ClusterFile::read(path).map_err(within(path))?, None),
             None => {
                 let semantic = self.semantic(text);
                 let (clustered, found) = semantic.cluster(0, tensors, &mut CentroidCache::new()).map_err(usage)?;

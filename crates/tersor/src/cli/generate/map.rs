@@ -9,7 +9,7 @@ use tersor::data::{Array, Elements, npy};
 use tersor::generate::Budget;
 use tersor::generate::semantic::CentroidFile;
 
-use super::{line, usage};
+use super::{line, usage, within};
 use crate::cli::show::{Output, check_outputs};
 
 /// Choose the clusters of keys that each cluster of queries reads, from centroids and sizes
@@ -55,9 +55,8 @@ impl Map {
         check_outputs(&[&self.centroids], &[Some(&self.out)])?;
         let budget = Budget { top_p: self.top_p, min_ratio: self.min_ratio };
         budget.check().map_err(usage)?;
-        let named = || self.centroids.display().to_string();
-        let centroids = CentroidFile::read(&self.centroids).with_context(named)?;
-        let map = centroids.maps(self.scale, budget).map_err(usage).with_context(named)?;
+        let centroids = CentroidFile::read(&self.centroids).map_err(within(&self.centroids))?;
+        let map = centroids.maps(self.scale, budget).map_err(within(&self.centroids))?;
         let [heads, cq, ck, _] = centroids.shape;
         let read = map.iter().filter(|read| **read).count();
         let of_head = |(map, sizes): (&[bool], &[usize])| {

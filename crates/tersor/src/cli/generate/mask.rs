@@ -63,6 +63,12 @@ impl Mask {
         if let Some(svg) = svg.as_ref().filter(|svg| !ends_in(svg, "svg") && !ends_in(svg, "png")) {
             bail!(BadUsage(format!("{}: a picture is an .svg or a .png", svg.display())));
         }
+        if radial.exact {
+            let unused = radial.unused(RadialFlags::OF_EXACT);
+            if !unused.is_empty() {
+                output.note(&format!("an exact mask is of the video's single tokens: {} not used", unused.join(", ")));
+            }
+        }
         let start = Instant::now();
         let plan = radial.plan(frames, tokens_per_frame)?;
         let planned = start.elapsed().as_secs_f64();

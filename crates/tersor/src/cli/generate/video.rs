@@ -72,6 +72,9 @@ pub struct ClusterFlags {
     /// With svg2: the share of the clusters of keys that is read at least
     #[arg(long, value_name = "R", default_value_t = 0.1, allow_negative_numbers = true)]
     min_ratio: f64,
+    /// With svg2: let the mean key and mean value of each cluster that is left out stand for it (not in the paper)
+    #[arg(long)]
+    means: bool,
     /// With svg2: find clusters in dense steps, too, so that the first sparse one begins with centroids
     #[arg(long)]
     warm_cache: bool,
@@ -79,7 +82,7 @@ pub struct ClusterFlags {
 
 impl Default for ClusterFlags {
     fn default() -> Self {
-        Self { band: 2.0, cq: None, ck: None, iters: 2, top_p: 0.9, min_ratio: 0.1, warm_cache: false }
+        Self { band: 2.0, cq: None, ck: None, iters: 2, top_p: 0.9, min_ratio: 0.1, means: false, warm_cache: false }
     }
 }
 
@@ -99,6 +102,7 @@ impl AttentionFlags {
                     budget: Budget { top_p: clusters.top_p, min_ratio: clusters.min_ratio },
                     iters_step: clusters.iters,
                     seed,
+                    means: clusters.means,
                     ..SemanticAttention::default()
                 },
                 warm: clusters.warm_cache,
