@@ -116,6 +116,9 @@ fn exact() -> Result {
     };
     assert!((0..24 * 24).all(|pair| grid[pair] == reads(pair / 24, pair % 24)));
     assert_eq!(json!(grid.iter().filter(|read| **read).count()), mask["active"]);
+    let told = tersor(&folder, "mask --frames 4 --tokens-per-frame 6 --exact --text 9 --decay 0.5 --out @t.npy")?;
+    assert!(String::from_utf8_lossy(&told.stderr).contains("--text, --decay not used"), "{told:?}");
+    assert_eq!(npy::read(folder.at("t.npy"))?.shape(), [24, 24]);
     let refused = tersor(&folder, "mask --frames 2 --tokens-per-frame 16385 --exact")?;
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("at most 32768"));
@@ -345,10 +348,16 @@ fn clustered() -> Result {
     let bytes = |name: &str| std::fs::read(folder.at(name));
     assert!(bytes("a.npy")? == bytes("b.npy")?, "a plan that is read is not the one that was written");
     assert!(bytes("a.npy")? == bytes("c.npy")?, "threads change bytes");
+    let means = json(&folder, &format!("{tensors} {flags} --means --out @m.npy"))?;
+    assert!(number(&means["largest_difference"])? <= 2e-5, "{means}");
+    assert!(number(&means["density"])? > number(&made["density"])? && bytes("m.npy")? != bytes("a.npy")?, "{means}");
     let svg1 = format!("{tensors} --method svg1 --frames 12 --tokens-per-frame 20 --band 30 --block 32 --verify");
     let svg1 = json(&folder, &format!("{svg1} --out @d.npy"))?;
     assert!(number(&svg1["largest_difference"])? <= 2e-5, "{svg1}");
     assert_eq!(svg1["clusters"]["kinds"].as_array().map(Vec::len), Some(2));
+    let tokens = "--method svg1 --frames 12 --tokens-per-frame 20 --band 30 --block 32 --means --verify";
+    let means = json(&folder, &format!("{tensors} {tokens} --out @d.npy"))?;
+    assert!(number(&means["largest_difference"])? <= 2e-5 && means["pairs"] != svg1["pairs"], "{means}");
     let table = String::from_utf8(tersor(&folder, &format!("{tensors} {flags} --out @e.npy"))?.stdout)?;
     for told in ["8 of queries, 13 of keys", "planning included", "verified"] {
         assert!(table.contains(told), "{table}");
@@ -385,6 +394,7 @@ fn cluster_refusals() -> Result {
         (2, format!("{svg2} --paint @c.txt --frames 5 --grid 2x4"), ".png"),
         (2, "attention --q @q.npy --k @k.npy --v @v.npy --out @o.npy --cq 3".to_owned(), "--method svg2"),
         (2, "attention --q @q.npy --k @k.npy --v @v.npy --out @o.npy --method svg1".to_owned(), "--frames"),
+        (2, "attention --q @q.npy --k @k.npy --v @v.npy --out @o.npy --means".to_owned(), "--means are of clusters"),
         (1, format!("{svg2} --plan-in @odd.npz"), "q_labels: token 0 is in group 7"),
         (1, format!("{svg2} --plan-in @noise.npz"), "noise.npz"),
         (1, format!("{svg2} --plan-in @nowhere.npz"), "nowhere.npz"),
@@ -406,6 +416,7 @@ fn cluster_refusals() -> Result {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(code) && said.contains(told), "{line}: {:?}: {said}", output.status);
         assert!(output.stdout.is_empty(), "{line}");
+        assert!(said.matches(".npz").count() <= 1, "{line} names its file twice: {said}");
     }
     assert_eq!(folder.names()?, before, "something was left behind");
     Ok(())
@@ -474,9 +485,17 @@ fn compared() -> Result {
     let report = json(&folder, &format!("{line} --svg @q.svg"))?;
     let curves = report["curves"].as_array().ok_or("no curves")?;
     let names: Vec<_> = curves.iter().filter_map(|curve| curve["name"].as_str()).collect();
-    assert_eq!(names, ["clusters", "positions", "SVG1", "radial", "near frames", "random blocks"]);
-    let recall = |curve: usize| number(&curves[curve]["points"][0]["recall"]);
-    assert!(recall(0)? > 2.0 * recall(1)? && recall(0)? > 2.0 * recall(2)?, "{report}");
+    let means = ["clusters with means", "positions with means"];
+    assert_eq!(
+        names,
+        [&["clusters", "positions"], &means[..], &["SVG1", "radial", "near frames", "random blocks"]].concat()
+    );
+    let at = |curve: usize, what: &str| number(&curves[curve]["points"][0][what]);
+    let recall = |curve: usize| at(curve, "recall");
+    assert!(recall(0)? > 2.0 * recall(1)? && recall(0)? > 2.0 * recall(4)?, "{report}");
+    for (means, plain, share) in [(2, 0, 0.5), (3, 1, 1.0)] {
+        assert!(at(means, "error")? < share * at(plain, "error")? && at(means, "density")? <= 0.2, "{report}");
+    }
     assert!(std::fs::read_to_string(folder.at("q.svg"))?.contains("SVG1"));
     Ok(())
 }

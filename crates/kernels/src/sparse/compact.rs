@@ -1,16 +1,23 @@
 //! Scattered non-zeros, batch 1, too many for the caches: as `lockstep.rs`, with windows of 16 inputs and without the zeros of
 //! rows that rest.
 //!
-//! From memory the bytes count, not the instructions. At density 0.1 five of eight lanes take a non-zero in a window of 16, so
-//! that a step of `lockstep.rs` would read three zeros; here a byte says who takes one, and the values lie without gaps:
-//! 4 bytes a non-zero and 7 a step, 5.4 a non-zero at that density instead of 7.6 (CSR: 6 to 8).
+//! From memory the bytes count, not the instructions. At density 0.1 five of eight lanes take a non-zero in a window of 16 (nine of
+//! sixteen), so that a step of `lockstep.rs` would read three zeros; here a bit says who takes one, and the values lie without
+//! gaps: 4 bytes a non-zero and 7 a step of eight rows (12 of sixteen), 5.4 a non-zero at that density instead of 7.6 (CSR:
+//! 6 to 8).
 //!
-//! Cost of a step: a load of up to 32 bytes of values that a permutation spreads over the lanes, another load of 32 bytes from
-//! a table for it, and what a step of two registers of inputs takes.
+//! Cost of a step of eight rows ([`Narrow`]): a load of up to 32 bytes of values that a permutation spreads over the lanes,
+//! another load of 32 bytes from a table for it, and what a step of two registers of inputs takes. AVX-512 spreads values over
+//! sixteen rows ([`Wide`]) by an instruction of its own, and has all inputs of a window in a register.
 
 use super::linear::PART;
-use super::lockstep::{ROWS, sorted, walk};
+use super::lockstep::{is_wide, sorted, walk};
 use super::nonzeros::NonZeros;
+
+/// Eight rows: a register of AVX2.
+pub(super) type Narrow = Compact<8, 4, 1>;
+/// Sixteen rows: a register of AVX-512.
+pub(super) type Wide = Compact<16, 8, 2>;
 
 /// Inputs of a window.
 pub(super) const WINDOW: usize = 16;
@@ -23,12 +30,12 @@ const AHEAD: usize = 4096;
 const TAKES: i32 = i32::MIN;
 
 /// For each set of lanes that take a value, from which of the next eight values each takes it.
-static SPREAD: [[i32; ROWS]; 256] = {
-    let mut table = [[0; ROWS]; 256];
+static SPREAD: [[i32; 8]; 256] = {
+    let mut table = [[0; 8]; 256];
     let mut takers = 0;
     while takers < 256 {
         let (mut lane, mut next) = (0, 0);
-        while lane < ROWS {
+        while lane < 8 {
             if takers >> lane & 1 == 1 {
                 table[takers][lane] = next | TAKES;
                 next += 1;
@@ -40,9 +47,9 @@ static SPREAD: [[i32; ROWS]; 256] = {
     table
 };
 
-/// Non-zeros as steps of eight rows, without gaps.
+/// Non-zeros as steps of `ROWS` rows, without gaps; the places of a step take `CODE` bytes, who takes a value `TAKERS`.
 #[derive(Debug, Clone)]
-pub(super) struct Compact {
+pub(super) struct Compact<const ROWS: usize, const CODE: usize, const TAKERS: usize> {
     inputs: usize,
     /// Per group of rows, the end of its steps and of its values.
     ends: Vec<(u32, u32)>,
@@ -50,24 +57,37 @@ pub(super) struct Compact {
     order: Vec<[u8; ROWS]>,
     /// Per step, the first input of the window.
     starts: Vec<u16>,
-    /// Per step, a bit for each lane that takes a value.
-    takers: Vec<u8>,
-    /// Per step, the place in the window of each lane, 4 bits each.
-    codes: Vec<u32>,
+    /// Per step, a bit for each lane that takes a value, little-endian.
+    takers: Vec<[u8; TAKERS]>,
+    /// Per step, the place in the window of each lane, at [`bit`], little-endian.
+    codes: Vec<[u8; CODE]>,
     /// Step by step, lane by lane; and as many zeros as a load may read beyond.
     values: Vec<f32>,
 }
 
 /// A group's part of the arrays.
-struct Steps<'a> {
+struct Steps<'a, const ROWS: usize, const CODE: usize, const TAKERS: usize> {
     starts: &'a [u16],
-    takers: &'a [u8],
-    codes: &'a [u32],
+    takers: &'a [[u8; TAKERS]],
+    codes: &'a [[u8; CODE]],
     /// From the group's first value on.
     values: &'a [f32],
 }
 
-impl Compact {
+/// The lowest bit of a lane's place: of sixteen, in turn in either half, where a place is shifted to the bottom of its own 32
+/// bits.
+const fn bit<const ROWS: usize>(lane: usize) -> usize {
+    if ROWS == 16 { lane % 2 * 32 + lane / 2 * BITS } else { lane * BITS }
+}
+
+/// Little-endian bytes as a number.
+fn number<const BYTES: usize>(bytes: &[u8; BYTES]) -> u64 {
+    let mut all = [0; 8];
+    all[..BYTES].copy_from_slice(bytes);
+    u64::from_le_bytes(all)
+}
+
+impl<const ROWS: usize, const CODE: usize, const TAKERS: usize> Compact<ROWS, CODE, TAKERS> {
     pub fn pack(rows: &NonZeros) -> Self {
         let (inputs, groups) = (rows.inputs, rows.outputs().div_ceil(ROWS));
         let mut this = Self {
@@ -90,18 +110,18 @@ impl Compact {
 
     fn add(&mut self, rows: &NonZeros, part: usize, group: &[usize]) {
         let mut at = [0; ROWS];
-        walk(rows, group, WINDOW, |start, takes| {
-            let (mut code, mut takers) = (0, 0);
+        walk::<ROWS>(rows, group, WINDOW, |start, takes| {
+            let (mut code, mut takers) = (0u64, 0u64);
             for (lane, &row) in group.iter().enumerate().filter(|(lane, _)| takes[*lane]) {
                 let (columns, values) = rows.row(row);
-                code |= (columns[at[lane]] - start as u32) << (BITS * lane);
+                code |= u64::from(columns[at[lane]] - start as u32) << bit::<ROWS>(lane);
                 takers |= 1 << lane;
                 self.values.push(values[at[lane]]);
                 at[lane] += 1;
             }
             self.starts.push(start as u16);
-            self.takers.push(takers);
-            self.codes.push(code);
+            self.takers.push(std::array::from_fn(|byte| takers.to_le_bytes()[byte]));
+            self.codes.push(std::array::from_fn(|byte| code.to_le_bytes()[byte]));
         });
         let mut order = [u8::MAX; ROWS];
         for (lane, row) in group.iter().enumerate() {
@@ -133,7 +153,7 @@ impl Compact {
         }
     }
 
-    fn steps_of(&self, group: usize) -> Steps<'_> {
+    fn steps_of(&self, group: usize) -> Steps<'_, ROWS, CODE, TAKERS> {
         let (first, value) = if group == 0 { (0, 0) } else { self.ends[group - 1] };
         let steps = first as usize..self.ends[group].0 as usize;
         Steps {
@@ -145,7 +165,10 @@ impl Compact {
     }
 
     /// The sums of the rows of a part.
-    pub fn run(&self, part: usize, x: &[f32], y: &mut [f32]) {
+    pub fn run(&self, part: usize, x: &[f32], y: &mut [f32])
+    where
+        Self: Sums<ROWS>,
+    {
         assert!(x.len() >= self.reads(), "x is as long as it reads");
         let first = part * (PART / ROWS);
         for group in first..first + y.len().div_ceil(ROWS) {
@@ -157,8 +180,16 @@ impl Compact {
             }
         }
     }
+}
 
-    fn sums(&self, group: usize, x: &[f32]) -> [f32; ROWS] {
+/// The fastest way to add up a group that the machine has.
+pub(super) trait Sums<const ROWS: usize> {
+    /// The sum of each lane over the steps of a group; x has as many numbers as windows read.
+    fn sums(&self, group: usize, x: &[f32]) -> [f32; ROWS];
+}
+
+impl Sums<8> for Narrow {
+    fn sums(&self, group: usize, x: &[f32]) -> [f32; 8] {
         let steps = self.steps_of(group);
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("popcnt") {
@@ -170,14 +201,28 @@ impl Compact {
     }
 }
 
-impl Steps<'_> {
+impl Sums<16> for Wide {
+    fn sums(&self, group: usize, x: &[f32]) -> [f32; 16] {
+        let steps = self.steps_of(group);
+        #[cfg(target_arch = "x86_64")]
+        if is_wide() {
+            // SAFETY: the machine has AVX-512 and POPCNT; x is as long as the windows read, as `run` asserts; packing put one
+            // value for each taker of each step, and sixteen behind the last.
+            return unsafe { steps.sums_avx512(x) };
+        }
+        steps.sums_plain(x)
+    }
+}
+
+impl<const ROWS: usize, const CODE: usize, const TAKERS: usize> Steps<'_, ROWS, CODE, TAKERS> {
     /// Gives every lane, column and value.
     fn each(&self, mut f: impl FnMut(usize, usize, f32)) {
         let mut values = self.values.iter();
-        for ((&start, &takers), &code) in self.starts.iter().zip(self.takers).zip(self.codes) {
+        for ((&start, takers), code) in self.starts.iter().zip(self.takers).zip(self.codes) {
+            let (takers, code) = (number(takers), number(code));
             let lanes = (0..ROWS).filter(|lane| takers >> lane & 1 == 1);
             for (lane, &value) in lanes.zip(values.by_ref()) {
-                let place = code as usize >> (BITS * lane) & (WINDOW - 1);
+                let place = (code >> bit::<ROWS>(lane)) as usize & (WINDOW - 1);
                 f(lane, usize::from(start) + place, value);
             }
         }
@@ -189,18 +234,22 @@ impl Steps<'_> {
         self.each(|lane, column, value| sums[lane] += value * x[column]);
         sums
     }
+}
 
+/// Sums side by side, so that no step waits for the one before.
+#[cfg(target_arch = "x86_64")]
+const SIDE: usize = 4;
+
+#[cfg(target_arch = "x86_64")]
+impl Steps<'_, 8, 4, 1> {
     /// # Safety
     /// x has [`Compact::reads`] numbers; `values` has one for each taker and eight more.
-    #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma,popcnt")]
-    unsafe fn sums_avx2(&self, x: &[f32]) -> [f32; ROWS] {
+    unsafe fn sums_avx2(&self, x: &[f32]) -> [f32; 8] {
         use std::arch::x86_64::*;
-        /// Sums side by side, so that no step waits for the one before.
-        const SIDE: usize = 4;
         let shifts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
-        let inputs = |start: u16, code: u32| {
-            let place = _mm256_srlv_epi32(_mm256_set1_epi32(code as i32), shifts);
+        let inputs = |start: u16, code: [u8; 4]| {
+            let place = _mm256_srlv_epi32(_mm256_set1_epi32(i32::from_le_bytes(code)), shifts);
             // SAFETY: packing placed each window within the inputs, or at 0 where there are fewer than a window; x is at
             // least as long as both.
             let (near, far) = unsafe {
@@ -211,7 +260,7 @@ impl Steps<'_> {
             _mm256_blendv_ps(near, far, _mm256_castsi256_ps(_mm256_slli_epi32::<28>(place)))
         };
         let mut values = self.values.as_ptr();
-        let mut spread = |takers: u8| {
+        let mut spread = |[takers]: [u8; 1]| {
             // SAFETY: a load of eight from a row of eight; and of eight values from the next one on, behind the last of
             // which there are eight more.
             let (from, near) =
@@ -231,7 +280,7 @@ impl Steps<'_> {
             let mut taken = 0;
             for i in 0..SIDE {
                 sums[i] = _mm256_fmadd_ps(inputs(starts[i], codes[i]), spread(takers[i]), sums[i]);
-                taken += takers[i].count_ones() as usize;
+                taken += takers[i][0].count_ones() as usize;
             }
             ahead = ahead.wrapping_add(taken * size_of::<f32>());
         }
@@ -239,9 +288,61 @@ impl Steps<'_> {
             sums[0] = _mm256_fmadd_ps(inputs(start, code), spread(takers), sums[0]);
         }
         let sum = _mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3]));
-        let mut out = [0.0; ROWS];
+        let mut out = [0.0; 8];
         // SAFETY: eight numbers are written where eight are.
         unsafe { _mm256_storeu_ps(out.as_mut_ptr(), sum) };
+        out
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Steps<'_, 16, 8, 2> {
+    /// # Safety
+    /// x has [`Compact::reads`] numbers; `values` has one for each taker and sixteen more.
+    #[target_feature(enable = "avx512f,popcnt")]
+    unsafe fn sums_avx512(&self, x: &[f32]) -> [f32; 16] {
+        use std::arch::x86_64::*;
+        // Lanes in turn of either half of a code; a permutation looks at the lowest 4 bits of a lane alone.
+        let shifts = _mm512_setr_epi32(0, 0, 4, 4, 8, 8, 12, 12, 16, 16, 20, 20, 24, 24, 28, 28);
+        let inputs = |start: u16, code: [u8; 8]| {
+            let place = _mm512_srlv_epi32(_mm512_set1_epi64(i64::from_le_bytes(code)), shifts);
+            // SAFETY: packing placed each window within the inputs, or at 0 where there are fewer than a window; x is at
+            // least as long as both.
+            unsafe { _mm512_permutexvar_ps(place, _mm512_loadu_ps(x.as_ptr().add(usize::from(start)))) }
+        };
+        let mut values = self.values.as_ptr();
+        let mut spread = |takers: [u8; 2]| {
+            let takers = u16::from_le_bytes(takers);
+            // SAFETY: a load of sixteen values from the next one on, behind the last of which there are sixteen more.
+            let near = unsafe { _mm512_loadu_ps(values) };
+            values = values.wrapping_add(takers.count_ones() as usize);
+            _mm512_maskz_expand_ps(takers, near)
+        };
+        let (starts, starts_rest) = self.starts.as_chunks::<SIDE>();
+        let (takers, takers_rest) = self.takers.as_chunks::<SIDE>();
+        let (codes, codes_rest) = self.codes.as_chunks::<SIDE>();
+        let mut sums = [_mm512_setzero_ps(); SIDE];
+        let mut ahead = self.values.as_ptr().cast::<i8>().wrapping_add(AHEAD);
+        for ((starts, takers), codes) in starts.iter().zip(takers).zip(codes) {
+            _mm_prefetch::<_MM_HINT_T0>(codes.as_ptr().cast::<i8>().wrapping_add(AHEAD / 4));
+            // Four steps read 16 to 256 bytes of values, mostly fewer than three lines.
+            _mm_prefetch::<_MM_HINT_T0>(ahead);
+            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(64));
+            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(128));
+            let mut taken = 0;
+            for i in 0..SIDE {
+                sums[i] = _mm512_fmadd_ps(inputs(starts[i], codes[i]), spread(takers[i]), sums[i]);
+                taken += u16::from_le_bytes(takers[i]).count_ones() as usize;
+            }
+            ahead = ahead.wrapping_add(taken * size_of::<f32>());
+        }
+        for ((&start, &takers), &code) in starts_rest.iter().zip(takers_rest).zip(codes_rest) {
+            sums[0] = _mm512_fmadd_ps(inputs(start, code), spread(takers), sums[0]);
+        }
+        let sum = _mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3]));
+        let mut out = [0.0; 16];
+        // SAFETY: sixteen numbers are written where sixteen are.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), sum) };
         out
     }
 }
@@ -250,15 +351,23 @@ impl Steps<'_> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn vectors_equal_plain_loops() {
+    fn agree<const ROWS: usize, const CODE: usize, const TAKERS: usize>()
+    where
+        Compact<ROWS, CODE, TAKERS>: Sums<ROWS>,
+    {
         let (outputs, inputs) = (130, 100);
         let w: Vec<f32> = (0..outputs * inputs).map(|i| if i * i % 7 < 2 { (i as f32).sin() } else { 0.0 }).collect();
         let x: Vec<f32> = (0..inputs).map(|i| (i as f32).cos()).collect();
-        let packed = Compact::pack(&NonZeros::of(&w, outputs, inputs));
+        let packed = Compact::<ROWS, CODE, TAKERS>::pack(&NonZeros::of(&w, outputs, inputs));
         for group in 0..packed.ends.len() {
             let (a, b) = (packed.sums(group, &x), packed.steps_of(group).sums_plain(&x));
             assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4));
         }
+    }
+
+    #[test]
+    fn vectors_equal_plain_loops() {
+        agree::<8, 4, 1>();
+        agree::<16, 8, 2>();
     }
 }

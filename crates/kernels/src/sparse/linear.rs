@@ -9,8 +9,8 @@
 //!
 //! | non-zeros | layout |
 //! | --- | --- |
-//! | scattered | `lockstep.rs`: eight rows, a sliding window of 8 inputs in a register |
-//! | scattered and many | `compact.rs`: the same with 16 inputs, without gaps |
+//! | scattered | `lockstep.rs`: eight rows, a sliding window of 8 inputs in a register; 16 and 16 with AVX-512 |
+//! | scattered and many | `compact.rs`: the same, always with 16 inputs, without gaps |
 //! | scattered and few | `gathered.rs`: row by row (CSR) |
 //! | in blocks of 8 | `blocks.rs`: 8 outputs of an input, or 8 inputs of an output (BCSR) |
 //! | two of four | `half.rs` |
@@ -24,12 +24,12 @@ use rayon::prelude::*;
 
 use super::batch::Batch;
 use super::blocks::{Blocks, Shape};
-use super::compact::{self, Compact};
+use super::compact;
 use super::cost::{self, Choice, Layout as Form};
 use super::ending::Ending;
 use super::gathered::Gathered;
 use super::half::Half;
-use super::lockstep::{self, Lockstep};
+use super::lockstep;
 use super::nonzeros::NonZeros;
 use super::scratch;
 use crate::training::function::vectors;
@@ -55,8 +55,10 @@ pub struct SparseLinear {
 
 #[derive(Debug, Clone)]
 enum Layout {
-    Lockstep(Lockstep),
-    Compact(Compact),
+    Lockstep(lockstep::Narrow),
+    WideLockstep(lockstep::Wide),
+    Compact(compact::Narrow),
+    WideCompact(compact::Wide),
     Gathered(Gathered),
     Blocks(Blocks),
     Half(Half),
@@ -76,8 +78,13 @@ impl SparseLinear {
         let mut forms = vec![Form::Gathered, Form::Tall(Blocks::count(&rows, Shape::Tall))];
         forms.push(Form::Flat(Blocks::count(&rows, Shape::Flat)));
         if lockstep::fits(inputs) {
-            forms.push(Form::Lockstep(lockstep::steps(&rows, lockstep::WINDOW)));
-            forms.push(Form::Compact(lockstep::steps(&rows, compact::WINDOW)));
+            forms.push(Form::Lockstep(lockstep::steps::<8>(&rows, lockstep::Narrow::WINDOW)));
+            forms.push(Form::Compact(lockstep::steps::<8>(&rows, compact::WINDOW)));
+            if lockstep::is_wide() {
+                // Both have the same windows.
+                let steps = lockstep::steps::<16>(&rows, compact::WINDOW);
+                forms.extend([Form::WideLockstep(steps), Form::WideCompact(steps)]);
+            }
         }
         if Half::fits(&rows) {
             forms.push(Form::Half(Half::count(&rows)));
@@ -94,8 +101,10 @@ impl SparseLinear {
             Form::Tall(_) => Layout::Blocks(Blocks::pack(rows, Shape::Tall)),
             Form::Flat(_) => Layout::Blocks(Blocks::pack(rows, Shape::Flat)),
             Form::Half(_) => Layout::Half(Half::pack(rows)),
-            Form::Lockstep(_) => Layout::Lockstep(Lockstep::pack(rows)),
-            Form::Compact(_) => Layout::Compact(Compact::pack(rows)),
+            Form::Lockstep(_) => Layout::Lockstep(lockstep::Narrow::pack(rows)),
+            Form::WideLockstep(_) => Layout::WideLockstep(lockstep::Wide::pack(rows)),
+            Form::Compact(_) => Layout::Compact(compact::Narrow::pack(rows)),
+            Form::WideCompact(_) => Layout::WideCompact(compact::Wide::pack(rows)),
         };
         let (outputs, inputs, nonzeros) = (rows.outputs(), rows.inputs, rows.count());
         let seconds = cost::single_row((outputs, inputs), nonzeros, form);
@@ -126,7 +135,9 @@ impl SparseLinear {
     pub fn bytes(&self) -> usize {
         match &self.layout {
             Layout::Lockstep(layout) => layout.bytes(),
+            Layout::WideLockstep(layout) => layout.bytes(),
             Layout::Compact(layout) => layout.bytes(),
+            Layout::WideCompact(layout) => layout.bytes(),
             Layout::Gathered(layout) => layout.bytes(),
             Layout::Blocks(layout) => layout.bytes(),
             Layout::Half(layout) => layout.bytes(),
@@ -152,7 +163,9 @@ impl SparseLinear {
     pub fn layout(&self) -> &'static str {
         match &self.layout {
             Layout::Lockstep(_) => "lockstep",
+            Layout::WideLockstep(_) => "lockstep 16",
             Layout::Compact(_) => "compact",
+            Layout::WideCompact(_) => "compact 16",
             Layout::Gathered(_) => "rows",
             Layout::Blocks(layout) => layout.name(),
             Layout::Half(_) => "2:4",
@@ -163,7 +176,9 @@ impl SparseLinear {
     pub fn each(&self, f: impl FnMut(usize, usize, f32)) {
         match &self.layout {
             Layout::Lockstep(layout) => layout.each(f),
+            Layout::WideLockstep(layout) => layout.each(f),
             Layout::Compact(layout) => layout.each(f),
+            Layout::WideCompact(layout) => layout.each(f),
             Layout::Gathered(layout) => layout.each(f),
             Layout::Blocks(layout) => layout.each(f),
             Layout::Half(layout) => layout.each(f),
@@ -193,7 +208,9 @@ impl SparseLinear {
     fn row(&self, x: &[f32], bias: Option<&[f32]>, ending: Ending, y: &mut [f32]) {
         let (reads, zeros) = match &self.layout {
             Layout::Lockstep(layout) => (layout.reads(), true),
+            Layout::WideLockstep(layout) => (layout.reads(), true),
             Layout::Compact(layout) => (layout.reads(), true),
+            Layout::WideCompact(layout) => (layout.reads(), true),
             Layout::Gathered(_) => (self.inputs, false),
             Layout::Blocks(layout) => (layout.reads(), layout.zeros),
             Layout::Half(layout) => (layout.reads(), layout.zeros),
@@ -217,7 +234,9 @@ impl SparseLinear {
         let part = |(part, y): (usize, &mut [f32])| {
             match &self.layout {
                 Layout::Lockstep(layout) => layout.run(part, x, y),
+                Layout::WideLockstep(layout) => layout.run(part, x, y),
                 Layout::Compact(layout) => layout.run(part, x, y),
+                Layout::WideCompact(layout) => layout.run(part, x, y),
                 Layout::Gathered(layout) => layout.run(part, x, y),
                 Layout::Blocks(layout) => layout.run(part, x, y),
                 Layout::Half(layout) => layout.run(part, x, y),
@@ -331,6 +350,7 @@ mod tests {
     fn layouts(w: &[f32], outputs: usize, inputs: usize) -> Vec<SparseLinear> {
         let rows = NonZeros::of(w, outputs, inputs);
         let mut forms = vec![Form::Gathered, Form::Tall(1), Form::Flat(1), Form::Lockstep(1), Form::Compact(1)];
+        forms.extend([Form::WideLockstep(1), Form::WideCompact(1)]);
         forms.extend(Half::fits(&rows).then_some(Form::Half(1)));
         forms.into_iter().map(|form| SparseLinear::packed(&rows, form)).collect()
     }

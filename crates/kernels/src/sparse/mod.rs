@@ -27,8 +27,8 @@
 //! | [`convolution`] | a pruned convolution, directly over its non-zeros |
 //! | [`dense`] | the dense forms |
 //! | [`cost`] | predicted seconds of both, and the density where they meet |
-//! | `lockstep` | scattered non-zeros: eight rows share a sliding window of inputs |
-//! | `compact` | the same without gaps, where bytes count
+//! | `lockstep` | scattered non-zeros: eight rows (sixteen with AVX-512) share a sliding window of inputs |
+//! | `compact` | the same without gaps, where bytes count |
 //! | `gathered` | few scattered non-zeros: rows |
 //! | `blocks` | blocks of 8x1 and 1x8 |
 //! | `half` | two of four |
