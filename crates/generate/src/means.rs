@@ -66,42 +66,25 @@ impl<'a> WithMeans<'a> {
 pub(crate) fn add(tensors: &Tensors<'_>, plan: WithMeans<'_>, mut read: Attended) -> Result<Attended, Error> {
     let start = Instant::now();
     let shape = *tensors.shape();
+    let means = Means::of(tensors, plan.mask);
     let heads = plan.mask.heads();
-    let groups = heads.iter().map(|head| head.keys().count()).max().unwrap_or(0);
-    // A value is the sum over its group, and behind it the number of keys: `Σ e^s |K_j| v̄_j` and `Σ e^s |K_j|` by one product.
-    let (width, value_width) = (shape.width, shape.value_width + 1);
-    let mut keys = vec![0.0; shape.heads * groups * width];
-    let mut values = vec![0.0; shape.heads * groups * value_width];
-    let of_heads = keys.par_chunks_exact_mut(groups * width).zip(values.par_chunks_exact_mut(groups * value_width));
-    of_heads.enumerate().for_each(|(head, (keys, values))| {
-        let [k, v] = tensors.keys_and_values_of(head);
-        let groups = plan.mask.head(head).keys();
-        let of_groups = keys.chunks_exact_mut(width).zip(values.chunks_exact_mut(value_width));
-        for (group, (key, value)) in of_groups.enumerate().take(groups.count()) {
-            let members = groups.members(group);
-            let size = members.len() as f64;
-            sum(k, members, key.iter_mut(), |sum| sum / size.max(1.0));
-            sum(v, members, value[..shape.value_width].iter_mut(), |sum| sum);
-            value[shape.value_width] = size as f32;
-        }
-    });
-
     let left: Vec<Left> = (0..heads.len()).map(|head| Left::of(&plan, head)).collect();
-    let singles = Singles { order: (0..groups as u32).collect(), bounds: (0..=groups).collect() };
+    let singles = Singles { order: (0..means.groups as u32).collect(), bounds: (0..=means.groups).collect() };
     let clusters: Vec<_> = heads.iter().zip(&left).map(|(head, left)| left.clusters(head, &singles)).collect();
-    let (mask, of_means) =
-        (Mask::Clusters(&clusters), Attention { kv_heads: shape.heads, keys: groups, value_width, ..shape });
-    let tensor = |data, width| Tensor { data, layout: Layout::heads_first(shape.heads, groups, width) };
-    let inputs = [tensors.inputs()[0], tensor(&keys, width), tensor(&values, value_width)];
+
+    let value_width = shape.value_width + 1;
+    let of_means = Attention { kv_heads: shape.heads, keys: means.groups, value_width, ..shape };
+    let mask = Mask::Clusters(&clusters);
+    let tensor = |data, width| Tensor { data, layout: Layout::heads_first(shape.heads, means.groups, width) };
+    let inputs = [tensors.inputs()[0], tensor(&means.keys, shape.width), tensor(&means.values, value_width)];
     let (mut output, mut logarithms) = (vec![0.0; shape.rows() * value_width], vec![0.0; shape.rows()]);
     let layout = Layout::heads_first(shape.heads, shape.queries, value_width);
     of_means.forward(inputs, &mask, TensorMut { data: &mut output, layout }, Some(&mut logarithms))?;
 
-    let rows = shape.queries * shape.value_width;
+    let [rows, wider] = [shape.value_width, value_width].map(|width| shape.queries * width);
     let of_heads = read.output.par_chunks_exact_mut(rows).zip(read.logarithms.par_chunks_exact_mut(shape.queries));
-    let means =
-        output.par_chunks_exact(shape.queries * value_width).zip(logarithms.par_chunks_exact_mut(shape.queries));
-    of_heads.zip(means).for_each(|((o, l), (means, means_l))| {
+    let of_means_heads = output.par_chunks_exact(wider).zip(logarithms.par_chunks_exact_mut(shape.queries));
+    of_heads.zip(of_means_heads).for_each(|((o, l), (means, means_l))| {
         merge(o, l, &divided(means, means_l, value_width), means_l);
     });
     read.empty = read.logarithms.iter().filter(|l| **l == f32::NEG_INFINITY).count();
@@ -110,14 +93,49 @@ pub(crate) fn add(tensors: &Tensors<'_>, plan: WithMeans<'_>, mut read: Attended
     Ok(read)
 }
 
-/// The sum of some rows of `x`, as wide as `to`, as `then` has it.
-fn sum<'a>(x: &[f32], rows: &[u32], to: impl ExactSizeIterator<Item = &'a mut f32>, then: impl Fn(f64) -> f64) {
-    let mut sums = vec![0.0f64; to.len()];
+/// The groups of keys of all heads, each as one key and one value of an attention of their own.
+struct Means {
+    /// Groups of a head, the most of any.
+    groups: usize,
+    /// `[heads, groups, width]`: the mean key, 0 where there is none.
+    keys: Vec<f32>,
+    /// `[heads, groups, value_width + 1]`: the sum of the values and, behind it, how many there are, so that one product
+    /// gives `Σ e^s |K_j| v̄_j` and `Σ e^s |K_j|`.
+    values: Vec<f32>,
+}
+
+impl Means {
+    fn of(tensors: &Tensors<'_>, mask: &ClusterMask) -> Self {
+        let Attention { heads, width, value_width, .. } = *tensors.shape();
+        let groups = mask.heads().iter().map(|head| head.keys().count()).max().unwrap_or(0);
+        let mut keys = vec![0.0; heads * groups * width];
+        let mut values = vec![0.0; heads * groups * (value_width + 1)];
+        let of_heads =
+            keys.par_chunks_exact_mut(groups * width).zip(values.par_chunks_exact_mut(groups * (value_width + 1)));
+        of_heads.enumerate().for_each(|(head, (keys, values))| {
+            let [k, v] = tensors.keys_and_values_of(head);
+            let of = mask.head(head).keys();
+            let of_groups = keys.chunks_exact_mut(width).zip(values.chunks_exact_mut(value_width + 1));
+            for (group, (key, value)) in of_groups.enumerate().take(of.count()) {
+                let members = of.members(group);
+                let size = members.len().max(1) as f64;
+                key.iter_mut().zip(sum(k, width, members)).for_each(|(key, sum)| *key = (sum / size) as f32);
+                value.iter_mut().zip(sum(v, value_width, members)).for_each(|(value, sum)| *value = sum as f32);
+                value[value_width] = members.len() as f32;
+            }
+        });
+        Self { groups, keys, values }
+    }
+}
+
+/// The sum of some rows of `x`.
+fn sum(x: &[f32], width: usize, rows: &[u32]) -> Vec<f64> {
+    let mut sums = vec![0.0; width];
     for &row in rows {
-        let row = &x[row as usize * sums.len()..][..sums.len()];
+        let row = &x[row as usize * width..][..width];
         sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
     }
-    to.zip(sums).for_each(|(to, sum)| *to = then(sum) as f32);
+    sums
 }
 
 /// Rows of sums and, behind each, its weight w: the sums over w, and ln w added to the row's logarithm.
