@@ -309,7 +309,7 @@ pub fn verify(tensors: &Tensors<'_>, plan: Plan<'_>, attended: &Attended, rows: 
                 Plan::Blocks(mask) => mask.runs(query, &mut runs),
                 Plan::Exact(mask) => mask.runs(query, &mut runs),
                 Plan::Clusters(mask) | Plan::WithMeans(WithMeans { mask, .. }) => {
-                    mask.head(head).runs(query, &mut runs)
+                    mask.head(head).runs(query, &mut runs);
                 }
             }
             let keys: Vec<u32> =
