@@ -11,7 +11,7 @@
 //! sixteen rows ([`Wide`]) by an instruction of its own, and has all inputs of a window in a register.
 
 use super::linear::PART;
-use super::lockstep::{is_wide, sorted, walk};
+use super::lockstep::{bit, is_wide, number, sorted, walk};
 use super::nonzeros::NonZeros;
 
 /// Eight rows: a register of AVX2.
@@ -59,7 +59,7 @@ pub(super) struct Compact<const ROWS: usize, const CODE: usize, const TAKERS: us
     starts: Vec<u16>,
     /// Per step, a bit for each lane that takes a value, little-endian.
     takers: Vec<[u8; TAKERS]>,
-    /// Per step, the place in the window of each lane, at [`bit`], little-endian.
+    /// Per step, the place in the window of each lane, at its [`bit`], little-endian.
     codes: Vec<[u8; CODE]>,
     /// Step by step, lane by lane; and as many zeros as a load may read beyond.
     values: Vec<f32>,
@@ -72,19 +72,6 @@ struct Steps<'a, const ROWS: usize, const CODE: usize, const TAKERS: usize> {
     codes: &'a [[u8; CODE]],
     /// From the group's first value on.
     values: &'a [f32],
-}
-
-/// The lowest bit of a lane's place: of sixteen, in turn in either half, where a place is shifted to the bottom of its own 32
-/// bits.
-const fn bit<const ROWS: usize>(lane: usize) -> usize {
-    if ROWS == 16 { lane % 2 * 32 + lane / 2 * BITS } else { lane * BITS }
-}
-
-/// Little-endian bytes as a number.
-fn number<const BYTES: usize>(bytes: &[u8; BYTES]) -> u64 {
-    let mut all = [0; 8];
-    all[..BYTES].copy_from_slice(bytes);
-    u64::from_le_bytes(all)
 }
 
 impl<const ROWS: usize, const CODE: usize, const TAKERS: usize> Compact<ROWS, CODE, TAKERS> {
@@ -114,7 +101,7 @@ impl<const ROWS: usize, const CODE: usize, const TAKERS: usize> Compact<ROWS, CO
             let (mut code, mut takers) = (0u64, 0u64);
             for (lane, &row) in group.iter().enumerate().filter(|(lane, _)| takes[*lane]) {
                 let (columns, values) = rows.row(row);
-                code |= u64::from(columns[at[lane]] - start as u32) << bit::<ROWS>(lane);
+                code |= u64::from(columns[at[lane]] - start as u32) << bit::<ROWS>(lane, BITS);
                 takers |= 1 << lane;
                 self.values.push(values[at[lane]]);
                 at[lane] += 1;
@@ -222,7 +209,7 @@ impl<const ROWS: usize, const CODE: usize, const TAKERS: usize> Steps<'_, ROWS, 
             let (takers, code) = (number(takers), number(code));
             let lanes = (0..ROWS).filter(|lane| takers >> lane & 1 == 1);
             for (lane, &value) in lanes.zip(values.by_ref()) {
-                let place = (code >> bit::<ROWS>(lane)) as usize & (WINDOW - 1);
+                let place = (code >> bit::<ROWS>(lane, BITS)) as usize & (WINDOW - 1);
                 f(lane, usize::from(start) + place, value);
             }
         }

@@ -29,7 +29,7 @@ pub(super) struct Lockstep<const ROWS: usize, const CODE: usize> {
     order: Vec<[u8; ROWS]>,
     /// Per step, the first input of the window.
     starts: Vec<u16>,
-    /// Per step, the place in the window of each lane, at [`Lockstep::bit`], little-endian.
+    /// Per step, the place in the window of each lane, at its [`bit`], little-endian.
     codes: Vec<[u8; CODE]>,
     /// Per step and lane.
     values: Vec<[f32; ROWS]>,
@@ -46,6 +46,19 @@ pub(super) fn is_wide() -> bool {
     return is_x86_feature_detected!("avx512f");
     #[cfg(not(target_arch = "x86_64"))]
     false
+}
+
+/// The lowest bit of a lane's place of so many bits: of eight lanes from the lowest on, of sixteen in turn in either half,
+/// where a place is shifted to the bottom of its own 32 bits.
+pub(super) const fn bit<const ROWS: usize>(lane: usize, bits: usize) -> usize {
+    if ROWS == 16 { lane % 2 * 32 + lane / 2 * bits } else { lane * bits }
+}
+
+/// Little-endian bytes, eight at most, as a number.
+pub(super) fn number<const BYTES: usize>(bytes: &[u8; BYTES]) -> u64 {
+    let mut all = [0; 8];
+    all[..BYTES].copy_from_slice(bytes);
+    u64::from_le_bytes(all)
 }
 
 /// Rows of a part, longest first.
@@ -91,16 +104,11 @@ impl<const ROWS: usize, const CODE: usize> Lockstep<ROWS, CODE> {
     /// Inputs of a window.
     pub const WINDOW: usize = ROWS;
 
-    /// The lowest bit of a lane's place: from the lowest on, or in turn in either half, where a place is shifted to the
-    /// bottom of its own 32 bits.
-    const fn bit(lane: usize) -> usize {
-        if CODE == 8 { lane % 2 * 32 + lane / 2 * 4 } else { lane * 3 }
-    }
+    /// Bits of a place in it.
+    const BITS: usize = ROWS.trailing_zeros() as usize;
 
     fn place(&self, step: usize, lane: usize) -> usize {
-        let mut code = [0; 8];
-        code[..CODE].copy_from_slice(&self.codes[step]);
-        (u64::from_le_bytes(code) >> Self::bit(lane)) as usize & (Self::WINDOW - 1)
+        (number(&self.codes[step]) >> bit::<ROWS>(lane, Self::BITS)) as usize & (Self::WINDOW - 1)
     }
 
     pub fn pack(rows: &NonZeros) -> Self {
@@ -126,7 +134,7 @@ impl<const ROWS: usize, const CODE: usize> Lockstep<ROWS, CODE> {
             let (mut code, mut values) = (0u64, [0.0; ROWS]);
             for (lane, &row) in group.iter().enumerate().filter(|(lane, _)| takes[*lane]) {
                 let (columns, row) = rows.row(row);
-                code |= u64::from(columns[at[lane]] - start as u32) << Self::bit(lane);
+                code |= u64::from(columns[at[lane]] - start as u32) << bit::<ROWS>(lane, Self::BITS);
                 values[lane] = row[at[lane]];
                 at[lane] += 1;
             }
