@@ -188,12 +188,20 @@ const METHODS: [RGBColor; 8] = [
 /// # Errors
 /// [`Error::Drawing`] if there are no points.
 pub fn quality(curves: &[quality::Curve], title: &str) -> Result<String, Error> {
-    svg((960, 440), |area| {
+    svg((1140, 440), |area| {
         area.draw(&Text::new(title.to_owned(), (MARGIN, 14), ("sans-serif", 18).into_font().color(&INK)))?;
         let area = area.margin(HEAD, 8, 8, 8);
-        let (left, right) = area.split_horizontally(472);
+        let (left, rest) = area.split_horizontally(472);
+        let (right, names) = rest.split_horizontally(472);
         qualities(&left, curves, "recall of the weight", |quality| quality.recall)?;
-        qualities(&right, curves, "relative error of the output", |quality| quality.error)
+        qualities(&right, curves, "relative error of the output", |quality| quality.error)?;
+        // Beside the charts, where no name hides a line.
+        for (line, (curve, colour)) in (1..).zip(curves.iter().zip(METHODS.into_iter().cycle())) {
+            let y = 24 * line;
+            names.draw(&PathElement::new([(4, y), (22, y)], colour.stroke_width(2)))?;
+            names.draw(&Text::new(curve.name.clone(), (30, y - 8), ("sans-serif", 14).into_font().color(&INK)))?;
+        }
+        Ok(())
     })
 }
 
@@ -211,17 +219,8 @@ fn qualities(area: &Area, curves: &[quality::Curve], what: &str, value: fn(&Qual
     chart.configure_mesh().light_line_style(WHITE).x_desc("density: pairs that are read").y_desc(what).draw()?;
     for (curve, colour) in curves.iter().zip(METHODS.into_iter().cycle()) {
         let line = curve.points.iter().map(|point| (point.density, value(point)));
-        chart
-            .draw_series(LineSeries::new(line, colour.stroke_width(2)).point_size(3))?
-            .label(&curve.name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour));
+        chart.draw_series(LineSeries::new(line, colour.stroke_width(2)).point_size(3))?;
     }
-    chart
-        .configure_series_labels()
-        .background_style(WHITE.mix(0.85))
-        .border_style(NOTHING)
-        .label_font(("sans-serif", 14))
-        .draw()?;
     Ok(())
 }
 
