@@ -40,10 +40,10 @@ pub(super) fn fits(inputs: usize) -> bool {
     inputs <= 1 << 16
 }
 
-/// Whether the machine has the registers of [`Wide`].
+/// Whether the machine has the registers of [`Wide`], and POPCNT.
 pub(super) fn is_wide() -> bool {
     #[cfg(target_arch = "x86_64")]
-    return is_x86_feature_detected!("avx512f");
+    return is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("popcnt");
     #[cfg(not(target_arch = "x86_64"))]
     false
 }
