@@ -336,9 +336,10 @@ fn row(tensors: &Tensors<'_>, head: usize, query: usize, groups: &[&[u32]]) -> V
     let Attention { width, value_width, scale, .. } = tensors.shape;
     let [k, v] = tensors.keys_and_values_of(head);
     let q = &tensors.queries_of(head)[query * width..][..width];
+    let (mut key, mut value) = (vec![0.0; width], vec![0.0; value_width]);
     let score = |group: &&[u32]| {
-        let key = mean(k, width, group);
-        f64::from(scale) * q.iter().zip(key).map(|(&q, k)| f64::from(q) * k).sum::<f64>()
+        mean(k, group, &mut key);
+        f64::from(scale) * q.iter().zip(&key).map(|(&q, k)| f64::from(q) * k).sum::<f64>()
     };
     let scores: Vec<f64> = groups.iter().map(score).collect();
     let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -346,7 +347,8 @@ fn row(tensors: &Tensors<'_>, head: usize, query: usize, groups: &[&[u32]]) -> V
     for (score, group) in scores.iter().zip(groups) {
         let weight = group.len() as f64 * (score - most).exp();
         sum += weight;
-        out.iter_mut().zip(mean(v, value_width, group)).for_each(|(out, v)| *out += weight * v);
+        mean(v, group, &mut value);
+        out.iter_mut().zip(&value).for_each(|(out, v)| *out += weight * v);
     }
     if sum > 0.0 {
         out.iter_mut().for_each(|out| *out /= sum);
@@ -354,12 +356,11 @@ fn row(tensors: &Tensors<'_>, head: usize, query: usize, groups: &[&[u32]]) -> V
     out
 }
 
-/// The mean of some rows of `x`.
-fn mean(x: &[f32], width: usize, rows: &[u32]) -> Vec<f64> {
-    let mut mean = vec![0.0; width];
+/// The mean of some rows of `x`, as wide as `mean`.
+fn mean(x: &[f32], rows: &[u32], mean: &mut [f64]) {
+    mean.fill(0.0);
     for &row in rows {
-        let row = &x[row as usize * width..][..width];
+        let row = &x[row as usize * mean.len()..][..mean.len()];
         mean.iter_mut().zip(row).for_each(|(mean, &x)| *mean += f64::from(x) / rows.len() as f64);
     }
-    mean
 }

@@ -85,7 +85,7 @@ static AVX2: Machine = Machine {
 
 static AVX512: Machine = Machine {
     wide: true,
-    near: Reading { holds: 1.5e6, dense: 80e9, sparse: 65e9 },
+    near: Reading { holds: 1.5e6, dense: 80e9, sparse: 55e9 },
     far: Reading { holds: 6e6, dense: 26e9, sparse: 24e9 },
     memory: Reading { holds: f64::INFINITY, dense: 24e9, sparse: 22e9 },
     dense_row: 20e9,

@@ -139,10 +139,9 @@ impl Attention {
         if let Some(scale) = self.scale.filter(|scale| !scale.is_finite()) {
             bail!(BadUsage(format!("--scale is {scale}; it must be finite")));
         }
-        let exact = self.radial.exact;
         let unused = self.radial.unused(match self.method {
             Method::Dense => &[],
-            Method::Radial if exact => RadialFlags::OF_EXACT,
+            Method::Radial if self.radial.exact => RadialFlags::OF_EXACT,
             Method::Radial => RadialFlags::OF_BLOCKS,
             Method::Svg1 => &["--block"],
             Method::Svg2 => &["--text"],

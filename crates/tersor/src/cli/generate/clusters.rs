@@ -38,7 +38,8 @@ pub struct ClusterFlags {
     /// Tokens of padding behind the text: they read and are read by themselves alone
     #[arg(long, value_name = "N", default_value_t = 0)]
     padding: usize,
-    /// Let the mean key and mean value of each cluster that is left out stand for it (not in the paper; svg2 and svg1)
+    /// Let the mean key and mean value of each cluster that is left out stand for it (not in the paper; svg2 and svg1); a
+    /// plan with text that is read wants its --text and --padding again, of which there are no means
     #[arg(long)]
     pub means: bool,
     /// Write the plan: q_labels, k_labels, map, q_centroids, k_centroids
