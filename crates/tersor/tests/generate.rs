@@ -417,6 +417,8 @@ fn cluster_refusals() -> Result {
         assert!(output.status.code() == Some(code) && said.contains(told), "{line}: {:?}: {said}", output.status);
         assert!(output.stdout.is_empty(), "{line}");
         assert!(said.matches(".npz").count() <= 1, "{line} names its file twice: {said}");
+        let of_plan = said.contains("noise.npz") || said.contains("nowhere.npz");
+        assert!(!of_plan || !said.contains("q.npy"), "{line} names other files than the one at fault: {said}");
     }
     assert_eq!(folder.names()?, before, "something was left behind");
     Ok(())

@@ -163,7 +163,7 @@ impl Attention {
             .causal(self.causal);
         progress.set_message("planning");
         let planned = plan.as_ref().map(Plan::in_numbers).transpose()?;
-        let clusters = self.clustered(&tensors).with_context(|| self.files())?;
+        let clusters = self.clustered(&tensors)?;
         let density = planned.as_ref().map(|planned| planned.token_density);
         if let Some(density) = density.or_else(|| clusters.as_ref().map(|clusters| clusters.mask.density())) {
             let (share, speed_up) = (100.0 * density, 1.0 / density);
@@ -220,11 +220,11 @@ impl Attention {
     fn clustered(&self, tensors: &Tensors<'_>) -> anyhow::Result<Option<Clusters>> {
         let text = self.radial.text;
         match (self.method, self.frames, self.tokens_per_frame) {
-            (Method::Svg2, frames, _) => self.clusters.plan(tensors, frames, text).map(Some),
+            (Method::Svg2, frames, _) => self.clusters.plan(tensors, &self.files(), frames, text).map(Some),
             (Method::Svg1, Some(frames), Some(tokens)) => {
                 let (Block { queries: block, .. }, of) = (self.radial.block, Svg1::new(frames, tokens));
                 let band = self.band.unwrap_or(of.band);
-                self.clusters.svg1(tensors, Svg1 { band, block, ..of }).map(Some)
+                self.clusters.svg1(tensors, &self.files(), Svg1 { band, block, ..of }).map(Some)
             }
             _ => Ok(None),
         }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 use tersor::generate::attend::Tensors;
@@ -115,15 +115,22 @@ impl ClusterFlags {
         }
     }
 
-    /// The plan of clusters, made or read; written and painted as asked.
-    pub fn plan(&self, tensors: &Tensors<'_>, frames: Option<usize>, text: usize) -> anyhow::Result<Clusters> {
+    /// The plan of clusters, made of the tensors of `files` or read; written and painted as asked.
+    pub fn plan(
+        &self,
+        tensors: &Tensors<'_>,
+        files: &str,
+        frames: Option<usize>,
+        text: usize,
+    ) -> anyhow::Result<Clusters> {
         self.budget().check().map_err(usage)?;
         let start = Instant::now();
         let (file, found) = match &self.plan_in {
             Some(path) => (ClusterFile::read(path).map_err(within(path))?, None),
             None => {
                 let semantic = self.semantic(text);
-                let (clustered, found) = semantic.cluster(0, tensors, &mut CentroidCache::new()).map_err(usage)?;
+                let clustered = semantic.cluster(0, tensors, &mut CentroidCache::new()).map_err(usage);
+                let (clustered, found) = clustered.with_context(|| files.to_owned())?;
                 (clustered.file(semantic.budget)?, Some(found))
             }
         };
@@ -138,10 +145,11 @@ impl ClusterFlags {
         Ok(Clusters::of(file.mask, found, None, plan_seconds))
     }
 
-    /// The plan of SVG1.
-    pub fn svg1(&self, tensors: &Tensors<'_>, svg1: Svg1) -> anyhow::Result<Clusters> {
+    /// The plan of SVG1, of the tensors of `files`.
+    pub fn svg1(&self, tensors: &Tensors<'_>, files: &str, svg1: Svg1) -> anyhow::Result<Clusters> {
         let start = Instant::now();
-        let (mask, kinds) = Svg1 { seed: self.seed, ..svg1 }.plan(tensors).map_err(usage)?;
+        let planned = Svg1 { seed: self.seed, ..svg1 }.plan(tensors).map_err(usage);
+        let (mask, kinds) = planned.with_context(|| files.to_owned())?;
         Ok(Clusters::of(mask, None, Some(kinds), start.elapsed().as_secs_f64()))
     }
 }
