@@ -122,10 +122,19 @@ impl Model {
     /// # Errors
     /// [`Error::Data`] if the file cannot be read, [`Error::Network`] or [`Error::Malformed`] naming what is wrong in it.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::read_for(path, &[])
+    }
+
+    /// As [`read`](Self::read), for an input of this shape: axes beyond the first that an ONNX file leaves open for its only
+    /// input are as long as those of `shape`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_for(path: impl AsRef<Path>, shape: &[usize]) -> Result<Self, Error> {
         let path = path.as_ref();
         let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into());
         let bytes = fs::read(path).map_err(|source| tersor_data::Error::Read { path: path.into(), source })?;
-        Self::decode(path, name, &bytes)
+        Self::decode(path, name, &bytes, shape)
     }
 
     /// Reads the bytes of a file; `path` is what errors call it, and its suffix says of what kind it is.
@@ -134,11 +143,24 @@ impl Model {
     /// As [`read`](Self::read).
     pub fn from_bytes(path: impl AsRef<Path>, bytes: &[u8]) -> Result<Self, Error> {
         let path = path.as_ref();
-        Self::decode(path, path.display().to_string(), bytes)
+        Self::decode(path, path.display().to_string(), bytes, &[])
     }
 
-    fn of_onnx(name: String, bytes: &[u8], file: onnx::File) -> Result<Self, Error> {
-        let network = onnx::from_bytes(&name, bytes);
+    fn of_onnx(name: String, bytes: &[u8], file: onnx::File, shape: &[usize]) -> Result<Self, Error> {
+        let network = match &file.inputs()[..] {
+            // `shape` may be that of a batch, or of one input without the first axis.
+            [(input, axes)]
+                if axes.iter().skip(1).any(Option::is_none)
+                    && matches!(axes.len().wrapping_sub(shape.len()), 0 | 1) =>
+            {
+                let lead = axes.len() - shape.len();
+                let length =
+                    |(at, axis): (usize, &Option<usize>)| axis.unwrap_or(if at == 0 { 1 } else { shape[at - lead] });
+                let shape: Vec<usize> = axes.iter().enumerate().map(length).collect();
+                onnx::from_bytes_with_inputs(&name, bytes, &[(*input, &shape[..])])
+            }
+            _ => onnx::from_bytes(&name, bytes),
+        };
         let content = match network {
             Ok(network) => match unknown(&network) {
                 None => Content::Network(Box::new(network)),
@@ -149,10 +171,10 @@ impl Model {
         Ok(Self { name, normalisation: None, content })
     }
 
-    fn decode(path: &Path, name: String, bytes: &[u8]) -> Result<Self, Error> {
+    fn decode(path: &Path, name: String, bytes: &[u8], shape: &[usize]) -> Result<Self, Error> {
         if Form::of(path) == Form::Onnx {
             let file = onnx::File::from_bytes(&name, bytes)?;
-            return Self::of_onnx(name, bytes, file);
+            return Self::of_onnx(name, bytes, file, shape);
         }
         let malformed = |place: &str, why: String| Error::malformed(path, place, why);
         let header = |error: safetensors::SafeTensorError| malformed("header", error.to_string());

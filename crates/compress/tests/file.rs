@@ -45,6 +45,43 @@ fn a_network_comes_back_bit_for_bit_from_every_form() {
 }
 
 #[test]
+fn open_axes_are_those_of_the_input() {
+    use onnx_schema::tensor_shape_proto::dimension::Value;
+    use onnx_schema::{ModelProto, type_proto};
+    use prost::Message;
+
+    let model = pruned(Architecture::ResNet8, 0.5);
+    let bytes = model.encode(Form::Onnx).expect("written");
+    let mut open = ModelProto::decode(&bytes[..]).expect("a model");
+    let input = &mut open.graph.as_mut().expect("a graph").input[0];
+    let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_mut().and_then(|t| t.value.as_mut()) else {
+        panic!("the input is no tensor")
+    };
+    let axes = &mut tensor.shape.as_mut().expect("a shape").dim;
+    axes.iter_mut().for_each(|axis| axis.value = Some(Value::DimParam("n".into())));
+    // What the file said of results followed from it.
+    open.graph.as_mut().expect("a graph").value_info.clear();
+    let file = tempfile::Builder::new().suffix(".onnx").tempfile().expect("a file");
+    std::fs::write(file.path(), open.encode_to_vec()).expect("written");
+
+    let why = Model::read(file.path()).expect("its weights").network("a test").expect_err("open axes").to_string();
+    assert!(why.contains("open"), "{why}");
+    for shape in [&[64, 3, 32, 32][..], &[3, 32, 32]] {
+        let read = Model::read_for(file.path(), shape).expect("read");
+        assert_eq!(read.network("a test").expect("a network"), &{
+            let back = self::read(&bytes, ".onnx").expect("read");
+            let mut network = back.network("a test").expect("a network").clone();
+            network.name.clone_from(&read.network("a test").expect("a network").name);
+            network
+        });
+    }
+    for shape in [&[64, 4, 32, 32][..], &[32, 32], &[]] {
+        let read = Model::read_for(file.path(), shape).expect("its weights");
+        assert!(read.network("a test").is_err(), "{shape:?}");
+    }
+}
+
+#[test]
 fn a_sparse_file_is_as_small_as_it_should_be() {
     let model = pruned(Architecture::LeNet300, 1.0 / 12.0);
     let sizes = [Form::Dense, Form::Sparse].map(|form| model.encode(form).expect("written").len());

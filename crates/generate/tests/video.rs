@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tersor_data::testing::{Counting, Failure, Folder, Trials, file, within_limits};
 use tersor_data::{Elements, npz};
+use tersor_generate::semantic::Found;
 use tersor_generate::video::train::burn::tensor::{Device, Tensor};
 use tersor_generate::video::train::fit::{Data, Fit, Task};
 use tersor_generate::video::train::loader::{Position, Settings, Source};
@@ -149,14 +150,17 @@ fn policy() -> Result {
     Ok(())
 }
 
-/// Attends densely, and clusters each layer twice: from the centroids of the step before, and from random tokens.
+/// Attends densely, and clusters each layer three times: from the centroids of the step before, from random tokens, and
+/// from others.
 struct Clustered {
     semantic: SemanticAttention,
     cache: CentroidCache,
     dense: Captured,
     step: usize,
-    /// Of each call from the fourth step on, what two warm iterations reach of what cold ones do.
+    /// Of each call from the fourth step on, what two warm iterations reach of what fifty cold ones do.
     reached: Vec<f64>,
+    /// What fifty from other tokens reach of it.
+    others: Vec<f64>,
 }
 
 impl Attend for Clustered {
@@ -166,9 +170,13 @@ impl Attend for Clustered {
         let (_, warm) = self.semantic.cluster(layer, &tensors, &mut self.cache)?;
         if self.step >= 3 {
             let (_, cold) = self.semantic.cluster(layer, &tensors, &mut CentroidCache::new())?;
-            assert!(warm.warm && warm.iterations <= 2 && !cold.warm, "{warm:?}");
-            for (warm, cold) in [(warm.q_inertia, cold.q_inertia), (warm.k_inertia, cold.k_inertia)] {
-                self.reached.push((cold[0] - warm[1]) / (cold[0] - cold[1]));
+            let other = SemanticAttention { seed: self.semantic.seed + 1, ..self.semantic };
+            let (_, other) = other.cluster(layer, &tensors, &mut CentroidCache::new())?;
+            assert!(warm.warm && warm.iterations <= 2 && !cold.warm && !other.warm, "{warm:?}");
+            for inertia in [|found: &Found| found.q_inertia, |found: &Found| found.k_inertia] {
+                let ([first, last], of) = (inertia(&cold), |found: &Found| inertia(found)[1]);
+                self.reached.push((first - of(&warm)) / (first - last));
+                self.others.push((first - of(&other)) / (first - last));
             }
         }
         Ok(output)
@@ -185,6 +193,7 @@ fn warm() -> Result {
         dense: Captured::new(model.config().heads),
         step: 0,
         reached: Vec::new(),
+        others: Vec::new(),
     };
     // From noise, by Euler's steps.
     let shape = [8, 3, 64, 64];
@@ -201,10 +210,13 @@ fn warm() -> Result {
         let ahead = (pair[1] - pair[0]) as f32;
         x = Clip::new(shape, x.values().iter().zip(velocity.values()).map(|(x, v)| x + ahead * v).collect())?;
     }
+    let told = |reached: &[f64]| {
+        (reached.iter().copied().fold(1.0, f64::min), reached.iter().sum::<f64>() / reached.len() as f64)
+    };
     let reached = &attention.reached;
-    let (least, mean) =
-        (reached.iter().copied().fold(1.0, f64::min), reached.iter().sum::<f64>() / reached.len() as f64);
+    let ((least, mean), (other_least, other_mean)) = (told(reached), told(&attention.others));
     println!("{} calls: two warm iterations reach {mean:.4} of fifty cold ones, {least:.4} at least", reached.len());
+    println!("fifty from other random tokens reach {other_mean:.4} of them, {other_least:.4} at least");
     assert_eq!(reached.len(), 17 * 6 * 2);
     assert!(mean >= 0.98 && least >= 0.95, "{mean}, {least}");
     Ok(())

@@ -1,7 +1,7 @@
 //! One iteration of k-means beside the bare product of the same points and centroids, which it cannot do without: the same
 //! shapes, in turn, in one run. Medians of 7. The product is `gemm`'s, and writes its n × C distances.
 //!
-//!     cargo bench -p tersor-kernels --features training --bench kmeans -- [--threads 2] [--only NAME] [--runs 7]
+//!     cargo bench -p tersor-kernels --features training --bench kmeans -- [--threads 2] [--only NAME] [--runs 7] [--iterations 1]
 
 use std::time::Instant;
 
@@ -27,6 +27,7 @@ fn main() {
     let value = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1)).cloned();
     let threads = value("--threads").and_then(|threads| threads.parse().ok()).unwrap_or(2);
     let runs = value("--runs").and_then(|runs| runs.parse().ok()).unwrap_or(7);
+    let iterations = value("--iterations").and_then(|iterations| iterations.parse().ok()).unwrap_or(1);
     let only = value("--only").unwrap_or_default();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
     pool.install(|| {
@@ -35,13 +36,13 @@ fn main() {
         for (n, width, clusters) in SHAPES {
             let name = format!("{n}x{width}, {clusters} clusters");
             if name.contains(&only) {
-                row(&name, (n, width, clusters), (threads, runs));
+                row(&name, (n, width, clusters), (threads, runs, iterations));
             }
         }
     });
 }
 
-fn row(name: &str, (n, width, clusters): (usize, usize, usize), (threads, runs): (usize, usize)) {
+fn row(name: &str, (n, width, clusters): (usize, usize, usize), (threads, runs, iterations): (usize, usize, usize)) {
     let mut state = 7_u64;
     let mut share = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -50,8 +51,8 @@ fn row(name: &str, (n, width, clusters): (usize, usize, usize), (threads, runs):
     let points: Vec<f32> = (0..n * width).map(|_| share()).collect();
     let centroids = &points[..clusters * width];
     let mut product = vec![0.0_f32; n * clusters];
-    let settings = Settings { iterations: 1, tolerance: 0.0 };
-    let (mut products, mut iterations) = (Vec::new(), Vec::new());
+    let settings = Settings { iterations, tolerance: 0.0 };
+    let (mut products, mut clusterings) = (Vec::new(), Vec::new());
     for round in 0..=runs {
         let start = Instant::now();
         // SAFETY: the strides address `[n, clusters]`, `[n, width]` and `[width, clusters]`, the centroids transposed.
@@ -82,13 +83,13 @@ fn row(name: &str, (n, width, clusters): (usize, usize, usize), (threads, runs):
         std::hint::black_box(&product);
         let start = Instant::now();
         std::hint::black_box(lloyd(&points, width, centroids, &settings).expect("sound points"));
-        let iteration = start.elapsed().as_secs_f64();
+        let iteration = start.elapsed().as_secs_f64() / iterations as f64;
         if round > 0 {
             products.push(bare);
-            iterations.push(iteration);
+            clusterings.push(iteration);
         }
     }
-    let (bare, iteration) = (median(products), median(iterations));
+    let (bare, iteration) = (median(products), median(clusterings));
     let operations = 2e-9 * (n * width * clusters) as f64;
     println!(
         "{name:<24} {:>10.2} {:>10.1} {:>8.2} {:>10.1} {:>8.2}",

@@ -1,5 +1,4 @@
-//! Scattered non-zeros, batch 1, too many for the caches: as `lockstep.rs`, with windows of 16 inputs and without the zeros of
-//! rows that rest.
+//! Scattered non-zeros, batch 1, too many for the caches: rows walk in lockstep ([`Windows`]), and those that rest take no memory.
 //!
 //! From memory the bytes count, not the instructions. At density 0.1 five of eight lanes take a non-zero in a window of 16 (nine of
 //! sixteen), so that a step of `lockstep.rs` would read three zeros; here a bit says who takes one, and the values lie without
@@ -10,9 +9,8 @@
 //! another load of 32 bytes from a table for it, and what a step of two registers of inputs takes. AVX-512 spreads values over
 //! sixteen rows ([`Wide`]) by an instruction of its own, and has all inputs of a window in a register.
 
-use super::linear::PART;
-use super::lockstep::{bit, is_wide, number, sorted, walk};
 use super::nonzeros::NonZeros;
+use super::windows::{Windows, is_wide};
 
 /// Eight rows: a register of AVX2.
 pub(super) type Narrow = Compact<8, 4, 1>;
@@ -21,8 +19,6 @@ pub(super) type Wide = Compact<16, 8, 2>;
 
 /// Inputs of a window.
 pub(super) const WINDOW: usize = 16;
-/// Bits of a place in it.
-const BITS: usize = 4;
 /// How far ahead, in bytes of values, a walk asks for memory: over the end of a page, where the machine's own prefetching
 /// stops.
 const AHEAD: usize = 4096;
@@ -50,23 +46,18 @@ static SPREAD: [[i32; 8]; 256] = {
 /// Non-zeros as steps of `ROWS` rows, without gaps; the places of a step take `CODE` bytes, who takes a value `TAKERS`.
 #[derive(Debug, Clone)]
 pub(super) struct Compact<const ROWS: usize, const CODE: usize, const TAKERS: usize> {
-    inputs: usize,
-    /// Per group of rows, the end of its steps and of its values.
-    ends: Vec<(u32, u32)>,
-    /// Per group and lane, the row within its part.
-    order: Vec<[u8; ROWS]>,
-    /// Per step, the first input of the window.
-    starts: Vec<u16>,
-    /// Per step, a bit for each lane that takes a value, little-endian.
+    windows: Windows<ROWS, WINDOW, CODE>,
+    /// Per step, a bit for each lane that takes a value.
     takers: Vec<[u8; TAKERS]>,
-    /// Per step, the place in the window of each lane, at its [`bit`], little-endian.
-    codes: Vec<[u8; CODE]>,
+    /// Per group of rows, where its values begin.
+    firsts: Vec<u32>,
     /// Step by step, lane by lane; and as many zeros as a load may read beyond.
     values: Vec<f32>,
 }
 
 /// A group's part of the arrays.
-struct Steps<'a, const ROWS: usize, const CODE: usize, const TAKERS: usize> {
+#[cfg(target_arch = "x86_64")]
+struct Steps<'a, const CODE: usize, const TAKERS: usize> {
     starts: &'a [u16],
     takers: &'a [[u8; TAKERS]],
     codes: &'a [[u8; CODE]],
@@ -74,80 +65,57 @@ struct Steps<'a, const ROWS: usize, const CODE: usize, const TAKERS: usize> {
     values: &'a [f32],
 }
 
+/// Whether a lane takes a value.
+fn takes<const TAKERS: usize>(takers: &[u8; TAKERS], lane: usize) -> bool {
+    takers[lane / 8] >> (lane % 8) & 1 == 1
+}
+
 impl<const ROWS: usize, const CODE: usize, const TAKERS: usize> Compact<ROWS, CODE, TAKERS> {
     pub fn pack(rows: &NonZeros) -> Self {
-        let (inputs, groups) = (rows.inputs, rows.outputs().div_ceil(ROWS));
-        let mut this = Self {
-            inputs,
-            ends: Vec::with_capacity(groups),
-            order: Vec::with_capacity(groups),
-            starts: Vec::new(),
-            takers: Vec::new(),
-            codes: Vec::new(),
-            values: Vec::with_capacity(rows.count() + ROWS),
-        };
-        for part in (0..rows.outputs()).step_by(PART) {
-            for group in sorted(rows, part).chunks(ROWS) {
-                this.add(rows, part, group);
+        let (mut takers, mut values) = (Vec::<[u8; TAKERS]>::new(), Vec::with_capacity(rows.count() + ROWS));
+        let windows = Windows::pack(rows, |taken: [Option<f32>; ROWS]| {
+            let mut bits = [0; TAKERS];
+            for (lane, value) in taken.into_iter().enumerate().filter_map(|(lane, value)| Some((lane, value?))) {
+                bits[lane / 8] |= 1 << (lane % 8);
+                values.push(value);
             }
-        }
-        this.values.extend([0.0; ROWS]);
-        this
-    }
-
-    fn add(&mut self, rows: &NonZeros, part: usize, group: &[usize]) {
-        let mut at = [0; ROWS];
-        walk::<ROWS>(rows, group, WINDOW, |start, takes| {
-            let (mut code, mut takers) = (0u64, 0u64);
-            for (lane, &row) in group.iter().enumerate().filter(|(lane, _)| takes[*lane]) {
-                let (columns, values) = rows.row(row);
-                code |= u64::from(columns[at[lane]] - start as u32) << bit::<ROWS>(lane, BITS);
-                takers |= 1 << lane;
-                self.values.push(values[at[lane]]);
-                at[lane] += 1;
-            }
-            self.starts.push(start as u16);
-            self.takers.push(std::array::from_fn(|byte| takers.to_le_bytes()[byte]));
-            self.codes.push(std::array::from_fn(|byte| code.to_le_bytes()[byte]));
+            takers.push(bits);
         });
-        let mut order = [u8::MAX; ROWS];
-        for (lane, row) in group.iter().enumerate() {
-            order[lane] = (row - part) as u8;
-        }
-        self.order.push(order);
-        self.ends.push((self.starts.len() as u32, self.values.len() as u32));
+        values.extend([0.0; ROWS]);
+        let mut next = 0;
+        let first = |group| {
+            let first = next;
+            next += takers[windows.steps_of(group)].as_flattened().iter().map(|bits| bits.count_ones()).sum::<u32>();
+            first
+        };
+        let firsts = (0..windows.groups()).map(first).collect();
+        Self { windows, takers, firsts, values }
     }
 
     /// How many inputs are read.
     pub fn reads(&self) -> usize {
-        self.inputs.max(WINDOW)
+        self.windows.reads()
     }
 
     pub fn bytes(&self) -> usize {
-        size_of_val(&*self.ends)
-            + size_of_val(&*self.order)
-            + size_of_val(&*self.starts)
-            + size_of_val(&*self.takers)
-            + size_of_val(&*self.codes)
-            + size_of_val(&*self.values)
+        self.windows.bytes() + size_of_val(&*self.takers) + size_of_val(&*self.firsts) + size_of_val(&*self.values)
+    }
+
+    /// Gives every lane, column and value of a group.
+    fn each_of(&self, group: usize, mut f: impl FnMut(usize, usize, f32)) {
+        let mut values = self.values[self.firsts[group] as usize..].iter();
+        for step in self.windows.steps_of(group) {
+            let lanes = (0..ROWS).filter(|&lane| takes(&self.takers[step], lane));
+            for (lane, &value) in lanes.zip(values.by_ref()) {
+                f(lane, self.windows.column(step, lane), value);
+            }
+        }
     }
 
     /// Gives every row, column and value.
     pub fn each(&self, mut f: impl FnMut(usize, usize, f32)) {
-        for (group, order) in self.order.iter().enumerate() {
-            let part = group / (PART / ROWS) * PART;
-            self.steps_of(group).each(|lane, column, value| f(part + usize::from(order[lane]), column, value));
-        }
-    }
-
-    fn steps_of(&self, group: usize) -> Steps<'_, ROWS, CODE, TAKERS> {
-        let (first, value) = if group == 0 { (0, 0) } else { self.ends[group - 1] };
-        let steps = first as usize..self.ends[group].0 as usize;
-        Steps {
-            starts: &self.starts[steps.clone()],
-            takers: &self.takers[steps.clone()],
-            codes: &self.codes[steps],
-            values: &self.values[value as usize..],
+        for group in 0..self.windows.groups() {
+            self.each_of(group, |lane, column, value| f(self.windows.row(group, lane), column, value));
         }
     }
 
@@ -156,15 +124,24 @@ impl<const ROWS: usize, const CODE: usize, const TAKERS: usize> Compact<ROWS, CO
     where
         Self: Sums<ROWS>,
     {
-        assert!(x.len() >= self.reads(), "x is as long as it reads");
-        let first = part * (PART / ROWS);
-        for group in first..first + y.len().div_ceil(ROWS) {
-            let sums = self.sums(group, x);
-            for (sum, &row) in sums.iter().zip(&self.order[group]) {
-                if let Some(y) = y.get_mut(usize::from(row)) {
-                    *y = *sum;
-                }
-            }
+        self.windows.run(part, x, y, |group| self.sums(group, x));
+    }
+
+    /// Without vectors.
+    fn sums_plain(&self, group: usize, x: &[f32]) -> [f32; ROWS] {
+        let mut sums = [0.0; ROWS];
+        self.each_of(group, |lane, column, value| sums[lane] += value * x[column]);
+        sums
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn steps(&self, group: usize) -> Steps<'_, CODE, TAKERS> {
+        let steps = self.windows.steps_of(group);
+        Steps {
+            starts: &self.windows.starts[steps.clone()],
+            takers: &self.takers[steps.clone()],
+            codes: &self.windows.codes[steps],
+            values: &self.values[self.firsts[group] as usize..],
         }
     }
 }
@@ -177,49 +154,25 @@ pub(super) trait Sums<const ROWS: usize> {
 
 impl Sums<8> for Narrow {
     fn sums(&self, group: usize, x: &[f32]) -> [f32; 8] {
-        let steps = self.steps_of(group);
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("popcnt") {
             // SAFETY: the machine has AVX2, FMA and POPCNT; x is as long as the windows read, as `run` asserts; packing put
             // one value for each taker of each step, and eight behind the last.
-            return unsafe { steps.sums_avx2(x) };
+            return unsafe { self.steps(group).sums_avx2(x) };
         }
-        steps.sums_plain(x)
+        self.sums_plain(group, x)
     }
 }
 
 impl Sums<16> for Wide {
     fn sums(&self, group: usize, x: &[f32]) -> [f32; 16] {
-        let steps = self.steps_of(group);
         #[cfg(target_arch = "x86_64")]
         if is_wide() {
             // SAFETY: the machine has AVX-512 and POPCNT; x is as long as the windows read, as `run` asserts; packing put one
             // value for each taker of each step, and sixteen behind the last.
-            return unsafe { steps.sums_avx512(x) };
+            return unsafe { self.steps(group).sums_avx512(x) };
         }
-        steps.sums_plain(x)
-    }
-}
-
-impl<const ROWS: usize, const CODE: usize, const TAKERS: usize> Steps<'_, ROWS, CODE, TAKERS> {
-    /// Gives every lane, column and value.
-    fn each(&self, mut f: impl FnMut(usize, usize, f32)) {
-        let mut values = self.values.iter();
-        for ((&start, takers), code) in self.starts.iter().zip(self.takers).zip(self.codes) {
-            let (takers, code) = (number(takers), number(code));
-            let lanes = (0..ROWS).filter(|lane| takers >> lane & 1 == 1);
-            for (lane, &value) in lanes.zip(values.by_ref()) {
-                let place = (code >> bit::<ROWS>(lane, BITS)) as usize & (WINDOW - 1);
-                f(lane, usize::from(start) + place, value);
-            }
-        }
-    }
-
-    /// Without vectors.
-    fn sums_plain(&self, x: &[f32]) -> [f32; ROWS] {
-        let mut sums = [0.0; ROWS];
-        self.each(|lane, column, value| sums[lane] += value * x[column]);
-        sums
+        self.sums_plain(group, x)
     }
 }
 
@@ -228,7 +181,7 @@ impl<const ROWS: usize, const CODE: usize, const TAKERS: usize> Steps<'_, ROWS, 
 const SIDE: usize = 4;
 
 #[cfg(target_arch = "x86_64")]
-impl Steps<'_, 8, 4, 1> {
+impl Steps<'_, 4, 1> {
     /// # Safety
     /// x has [`Compact::reads`] numbers; `values` has one for each taker and eight more.
     #[target_feature(enable = "avx2,fma,popcnt")]
@@ -283,7 +236,7 @@ impl Steps<'_, 8, 4, 1> {
 }
 
 #[cfg(target_arch = "x86_64")]
-impl Steps<'_, 16, 8, 2> {
+impl Steps<'_, 8, 2> {
     /// # Safety
     /// x has [`Compact::reads`] numbers; `values` has one for each taker and sixteen more.
     #[target_feature(enable = "avx512f,popcnt")]
@@ -346,8 +299,8 @@ mod tests {
         let w: Vec<f32> = (0..outputs * inputs).map(|i| if i * i % 7 < 2 { (i as f32).sin() } else { 0.0 }).collect();
         let x: Vec<f32> = (0..inputs).map(|i| (i as f32).cos()).collect();
         let packed = Compact::<ROWS, CODE, TAKERS>::pack(&NonZeros::of(&w, outputs, inputs));
-        for group in 0..packed.ends.len() {
-            let (a, b) = (packed.sums(group, &x), packed.steps_of(group).sums_plain(&x));
+        for group in 0..packed.windows.groups() {
+            let (a, b) = (packed.sums(group, &x), packed.sums_plain(group, &x));
             assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4));
         }
     }

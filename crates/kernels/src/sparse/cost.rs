@@ -98,7 +98,7 @@ static AVX512: Machine = Machine {
 
 /// The constants of this machine.
 fn here() -> &'static Machine {
-    if super::lockstep::is_wide() { &AVX512 } else { &AVX2 }
+    if super::windows::is_wide() { &AVX512 } else { &AVX2 }
 }
 
 /// How the non-zeros of a linear layer lie.

@@ -32,6 +32,7 @@ use super::half::Half;
 use super::lockstep;
 use super::nonzeros::NonZeros;
 use super::scratch;
+use super::windows;
 use crate::training::function::vectors;
 
 /// Rows of W that one task takes, and among which rows are sorted.
@@ -75,24 +76,9 @@ impl SparseLinear {
         assert_eq!(weights.len(), outputs * inputs, "weights are [outputs][inputs]");
         assert!(weights.len() <= u32::MAX as usize, "places are counted in 32 bits");
         let rows = NonZeros::of(weights, outputs, inputs);
-        let mut forms = vec![Form::Gathered, Form::Tall(Blocks::count(&rows, Shape::Tall))];
-        forms.push(Form::Flat(Blocks::count(&rows, Shape::Flat)));
-        if lockstep::fits(inputs) {
-            forms.push(Form::Lockstep(lockstep::steps::<8>(&rows, lockstep::Narrow::WINDOW)));
-            forms.push(Form::Compact(lockstep::steps::<8>(&rows, compact::WINDOW)));
-            if lockstep::is_wide() {
-                // Both have the same windows.
-                let steps = lockstep::steps::<16>(&rows, compact::WINDOW);
-                forms.extend([Form::WideLockstep(steps), Form::WideCompact(steps)]);
-            }
-        }
-        if Half::fits(&rows) {
-            forms.push(Form::Half(Half::count(&rows)));
-        }
         let seconds = |form: &Form| cost::single_row((outputs, inputs), rows.count(), *form);
-        let cheapest = forms.into_iter().min_by(|a, b| seconds(a).total_cmp(&seconds(b)));
-        let cheapest = cheapest.unwrap_or(Form::Gathered);
-        Self::packed(&rows, cheapest)
+        let cheapest = forms(&rows, windows::is_wide()).into_iter().min_by(|a, b| seconds(a).total_cmp(&seconds(b)));
+        Self::packed(&rows, cheapest.unwrap_or(Form::Gathered))
     }
 
     fn packed(rows: &NonZeros, form: Form) -> Self {
@@ -255,6 +241,28 @@ impl SparseLinear {
     }
 }
 
+/// The forms that hold these non-zeros, with what each would take; those of sixteen rows if they are `wide`.
+fn forms(rows: &NonZeros, wide: bool) -> Vec<Form> {
+    let mut forms = vec![
+        Form::Gathered,
+        Form::Tall(Blocks::count(rows, Shape::Tall)),
+        Form::Flat(Blocks::count(rows, Shape::Flat)),
+    ];
+    if windows::fits(rows.inputs) {
+        forms.push(Form::Lockstep(windows::steps::<8>(rows, lockstep::Narrow::WINDOW)));
+        forms.push(Form::Compact(windows::steps::<8>(rows, compact::WINDOW)));
+        if wide {
+            // Both have the same windows.
+            let steps = windows::steps::<16>(rows, compact::WINDOW);
+            forms.extend([Form::WideLockstep(steps), Form::WideCompact(steps)]);
+        }
+    }
+    if Half::fits(rows) {
+        forms.push(Form::Half(Half::count(rows)));
+    }
+    forms
+}
+
 /// Whether no number is infinite or not one.
 fn finite(x: &[f32]) -> bool {
     /// The least bits, without the sign, that are not finite.
@@ -349,10 +357,7 @@ mod tests {
     /// All layouts that hold these weights.
     fn layouts(w: &[f32], outputs: usize, inputs: usize) -> Vec<SparseLinear> {
         let rows = NonZeros::of(w, outputs, inputs);
-        let mut forms = vec![Form::Gathered, Form::Tall(1), Form::Flat(1), Form::Lockstep(1), Form::Compact(1)];
-        forms.extend([Form::WideLockstep(1), Form::WideCompact(1)]);
-        forms.extend(Half::fits(&rows).then_some(Form::Half(1)));
-        forms.into_iter().map(|form| SparseLinear::packed(&rows, form)).collect()
+        forms(&rows, true).into_iter().map(|form| SparseLinear::packed(&rows, form)).collect()
     }
 
     proptest! {
@@ -405,18 +410,38 @@ mod tests {
 
     #[test]
     fn equal_to_the_bit_on_any_number_of_threads() {
-        for (outputs, inputs, batch) in [(1000, 1100, 1), (1000, 1100, 3), (300, 784, 70)] {
+        for (outputs, inputs, batch) in [(2600, 2400, 1), (2600, 2400, 3), (300, 784, 70)] {
             let mut w = numbers(outputs * inputs, 3);
             w.iter_mut().enumerate().filter(|(i, _)| drawn(5, *i) > 0.3).for_each(|(_, w)| *w = 0.0);
             let (x, bias) = (numbers(batch * inputs, 7), numbers(outputs, 9));
             for layer in layouts(&w, outputs, inputs) {
+                // Otherwise one thread would be compared with itself.
+                let alone = if batch < FEW { layer.seconds } else { layer.predicted_seconds(batch) };
+                assert!(alone >= WORTH_THREADS, "{}: {alone} s are worth no threads", layer.layout());
                 let on = |threads| {
                     let mut y = vec![0.0; batch * outputs];
                     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                     pool.install(|| layer.run(&x, Some(&bias), Ending::Relu, &mut y));
                     y
                 };
-                assert!(on(1) == on(2) && on(1) == on(7));
+                assert!(on(1) == on(2) && on(1) == on(7), "{}", layer.layout());
+            }
+        }
+    }
+
+    #[test]
+    fn inputs_beyond_sixteen_bits_are_found() {
+        let (outputs, inputs) = (3, (1 << 16) + 70);
+        let mut w = vec![0.0; outputs * inputs];
+        let places = [0, 5, (1 << 16) - 1, 1 << 16, inputs - 1, inputs + (1 << 16) + 1, 3 * inputs - 9];
+        places.into_iter().zip(numbers(places.len(), 2)).for_each(|(place, number)| w[place] = number);
+        for batch in [1, 5] {
+            let (x, bias) = (numbers(batch * inputs, 7), numbers(outputs, 9));
+            let expected = reference(&w, &x, Some(&bias), Ending::None, outputs);
+            for layer in layouts(&w, outputs, inputs) {
+                let mut y = vec![9.0; batch * outputs];
+                layer.run(&x, Some(&bias), Ending::None, &mut y);
+                close(&y, &expected).unwrap();
             }
         }
     }

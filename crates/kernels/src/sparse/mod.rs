@@ -29,6 +29,7 @@
 //! | [`cost`] | predicted seconds of both, and the density where they meet |
 //! | `lockstep` | scattered non-zeros: eight rows (sixteen with AVX-512) share a sliding window of inputs |
 //! | `compact` | the same without gaps, where bytes count |
+//! | `windows` | how rows of either share windows |
 //! | `gathered` | few scattered non-zeros: rows |
 //! | `blocks` | blocks of 8x1 and 1x8 |
 //! | `half` | two of four |
@@ -54,5 +55,6 @@ mod lockstep;
 mod nonzeros;
 mod scratch;
 pub(crate) mod transpose;
+mod windows;
 
 pub use ending::Ending;

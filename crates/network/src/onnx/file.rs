@@ -116,6 +116,16 @@ impl File {
         &self.name
     }
 
+    /// The inputs of the main graph, in the file's order, with the lengths of their axes where the file says them; no axes
+    /// where it says nothing.
+    pub fn inputs(&self) -> Vec<(&str, Vec<Option<usize>>)> {
+        let Some(graph) = &self.model.graph else { return Vec::new() };
+        // Before version 4 the file lists its initialisers among its inputs.
+        let constants: HashSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
+        let inputs = graph.input.iter().filter(|input| !constants.contains(input.name()));
+        inputs.map(|input| (input.name(), super::read::axes(input))).collect()
+    }
+
     /// The weights, in the file's order: initialisers, then what `Constant` nodes hold.
     pub fn weights(&self) -> impl Iterator<Item = Weight> + '_ {
         self.listed.iter().cloned()

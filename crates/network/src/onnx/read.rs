@@ -452,11 +452,7 @@ fn input_type(input: &schema::ValueInfoProto, asked: Option<&[usize]>) -> Result
     }
     let mut lengths = Vec::new();
     for (i, dim) in shape.dim.iter().enumerate() {
-        let fixed = match &dim.value {
-            Some(Length::DimValue(n)) => usize::try_from(*n).ok().filter(|&n| n > 0),
-            _ => None,
-        };
-        lengths.push(match (fixed, asked.map(|asked| asked[i])) {
+        lengths.push(match (length(dim), asked.map(|asked| asked[i])) {
             (Some(n), Some(asked)) if n != asked => {
                 return Err(format!("the file says that axis {i} is {n} long, not {asked}"));
             }
@@ -472,6 +468,22 @@ fn input_type(input: &schema::ValueInfoProto, asked: Option<&[usize]>) -> Result
         });
     }
     checked(&lengths).map(|shape| (kind, shape))
+}
+
+/// The lengths of an input's axes, where the file says them.
+pub(super) fn axes(input: &schema::ValueInfoProto) -> Vec<Option<usize>> {
+    match input.r#type.as_ref().and_then(|t| t.value.as_ref()) {
+        Some(Type::TensorType(claimed)) => claimed.shape.iter().flat_map(|shape| &shape.dim).map(length).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The length of an axis, unless it is open.
+fn length(axis: &schema::tensor_shape_proto::Dimension) -> Option<usize> {
+    match &axis.value {
+        Some(Length::DimValue(n)) => usize::try_from(*n).ok().filter(|&n| n > 0),
+        _ => None,
+    }
 }
 
 fn checked(shape: &[usize]) -> Result<Vec<usize>, String> {

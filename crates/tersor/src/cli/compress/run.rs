@@ -48,9 +48,9 @@ impl Run {
     pub fn run(self) -> anyhow::Result<()> {
         check_outputs(&[&self.model, &self.input], &[Some(&self.out)])?;
         self.threads.start()?;
-        let model = source::trained(&self.model)?;
-        let network = model.network("a run")?;
         let array = npy::read(&self.input)?;
+        let model = source::trained_for(&self.model, array.shape())?;
+        let network = model.network("a run")?;
         let (images, values) = inputs(network, &self.input, &array, model.normalisation.as_ref())?;
         let network = network.with_batch(images)?;
         let engine = Float::prepare(&network, self.kernel)?;

@@ -19,8 +19,8 @@ pub enum Source {
 }
 
 impl Source {
-    /// Reads what `model` names.
-    pub fn read(model: &Path) -> anyhow::Result<Self> {
+    /// Reads what `model` names, for inputs of this shape where its file leaves axes open.
+    fn read_for(model: &Path, shape: &[usize]) -> anyhow::Result<Self> {
         let name = model.to_str().unwrap_or_default();
         if !model.exists() {
             if let Some(architecture) = Architecture::named(name) {
@@ -34,18 +34,28 @@ impl Source {
             return Ok(Self::Trained(efficientnet::read(model)?));
         }
         let known: Vec<_> = Architecture::ALL.iter().map(|architecture| architecture.name()).collect();
-        let read = Model::read(model);
+        let read = Model::read_for(model, shape);
         if !model.exists() {
             let names = format!("networks known by name: {}, {EFFICIENTNET}", known.join(", "));
             return read.map(Self::Trained).context(names);
         }
         Ok(Self::Trained(read?))
     }
+
+    /// Reads what `model` names.
+    pub fn read(model: &Path) -> anyhow::Result<Self> {
+        Self::read_for(model, &[])
+    }
 }
 
 /// A trained network from `model`.
 pub fn trained(model: &Path) -> anyhow::Result<Model> {
-    match Source::read(model)? {
+    trained_for(model, &[])
+}
+
+/// The same, for inputs of this shape where its file leaves axes open.
+pub fn trained_for(model: &Path, shape: &[usize]) -> anyhow::Result<Model> {
+    match Source::read_for(model, shape)? {
         Source::Trained(model) => Ok(model),
         Source::Untrained(architecture) => bail!(
             "{name} is not trained; `tersor compress prune {name} --data DATA --sparsity 0 -o FILE.safetensors` trains it",

@@ -276,7 +276,8 @@ fn shown(report: &Report) -> String {
         line(&mut text, "achieved", &told);
     }
     if let Some(apart) = report.largest_difference {
-        line(&mut text, "verified", &format!("{VERIFIED} rows of each head, at most {apart:.1e} apart"));
+        let rows = VERIFIED.min(queries);
+        line(&mut text, "verified", &format!("{rows} rows of each head, at most {apart:.1e} apart"));
     }
     line(&mut text, "written", &report.out.display().to_string());
     text

@@ -175,7 +175,7 @@ fn shown(report: &Report) -> String {
     let sizes = format!("{clusters}, {empty_clusters} of them empty, the largest of {largest_cluster} points");
     line(&mut text, "clusters", &sizes);
     line(&mut text, "inertia", &format!("{:.6e}, from {:.6e} at first", report.inertia, report.first_inertia));
-    line(&mut text, "time", &format!("{} for {iterations} iterations", seconds(report.seconds)));
+    line(&mut text, "time", &format!("{}, iterations: {iterations}", seconds(report.seconds)));
     line(&mut text, "written", &report.out.display().to_string());
     text
 }
