@@ -19,7 +19,8 @@ use crate::cli::show::{Output, Threads, check_outputs};
 pub struct Run {
     /// A network: .safetensors, .onnx, or efficientnet-lite0
     model: PathBuf,
-    /// One input or a batch of them; bytes are pixels, and become numbers as the model was taught
+    /// One input or a batch of them; bytes are pixels, and become numbers as the model was taught. Axes that an ONNX file
+    /// leaves open are as long as these
     #[arg(long, value_name = "FILE.npy")]
     input: PathBuf,
     /// Write the outputs
