@@ -17,12 +17,15 @@ const DENSITIES: [f64; 6] = [0.05, 0.08, 0.1, 0.2, 0.3, 0.5];
 /// Outputs, inputs.
 const LINEAR: [(usize, usize); 3] = [(300, 784), (100, 300), (4096, 4096)];
 /// Input channels, output channels, side, kernel, stride, padding.
-const CONVOLUTIONS: [[usize; 6]; 5] = [
+const CONVOLUTIONS: [[usize; 6]; 8] = [
     [256, 256, 28, 1, 1, 0],
     [64, 64, 32, 3, 1, 1],
     [16, 16, 32, 3, 1, 1],
+    [32, 32, 16, 3, 1, 1],
+    [64, 64, 8, 3, 1, 1],
     [20, 50, 12, 5, 1, 0],
     [32, 64, 32, 3, 2, 1],
+    [32, 64, 16, 1, 2, 0],
 ];
 /// A sample takes about so many seconds, by repeating the kernel: as in a service that runs a layer again and again, what
 /// fits a cache is read from there, after the first time.

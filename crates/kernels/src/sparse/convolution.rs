@@ -1,20 +1,23 @@
 //! A pruned convolution, directly over its non-zeros.
 //!
 //! A tile of outputs of one channel, up to eight registers of neighbouring pixels, stays in registers while the non-zeros of
-//! the channel run by: each is a value and the place under which the padded image is read, and costs a broadcast, and a load
-//! and a fused multiply-add per register. Nothing is gathered and no im2col is built; an output is stored once. A 1x1
-//! convolution is the product of a sparse matrix and the pixels, and takes the same way with the image as one row (the shape
-//! of XNNPACK's `spmm`: Elsen, Dukhan, Gale, Simonyan, *Fast sparse ConvNets*, CVPR 2020).
+//! the channel run by: each is a value and the place under which the image is read, and costs a broadcast, and a load
+//! and a fused multiply-add per register. Nothing is gathered; of the columns that im2col would build there is one for each
+//! column of the kernel, not for each tap (`band.rs`), so that a tap reads one stretch of memory. An output is stored once. A
+//! 1x1 convolution is the product of a sparse matrix and the pixels, and takes the same way with the image as one row (the
+//! shape of XNNPACK's `spmm`: Elsen, Dukhan, Gale, Simonyan, *Fast sparse ConvNets*, CVPR 2020).
 //!
 //! The network is that of Han, Pool, Tran, Dally, *Learning both weights and connections for efficient neural networks*
 //! (NeurIPS 2015): its layers keep 12 to 84 % of the weights of convolutions.
 //!
 //! **Absent weights contribute nothing**, also under an input that is infinite or not a number.
 
+use std::ops::Range;
+
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::band::{Band, SLACK};
+use super::band::Band;
 use super::ending::Ending;
 use super::scratch;
 use crate::training::convolution::Convolution;
@@ -22,14 +25,14 @@ use crate::window::Window;
 
 /// Registers of a tile, at most.
 const WIDE: usize = 8;
-/// Lanes that tiles are planned for.
-const LANES: usize = 8;
 /// Bytes of a band: half of a second cache of 512 kB, the rest of which is for the non-zeros.
 const BAND: usize = 256 << 10;
-/// Bytes that a tile of a flat image may read: a first cache.
+/// Numbers of the largest band: of a kernel with very many columns, each of which has a copy of the inputs.
+const MOST: usize = 64 << 20;
+/// Bytes that a tile may read: a first cache.
 const TILE: usize = 32 << 10;
-/// Convolutions with less multiply-adds, 150 µs, are not worth a second thread: to wake one takes some 50 µs.
-const WORTH_THREADS: usize = 2_500_000;
+/// Convolutions with less multiply-adds, some 100 µs, are not worth a second thread: to wake one takes some 50 µs.
+const WORTH_THREADS: usize = 4_000_000;
 
 /// A weight that is there.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +47,7 @@ struct Tap {
 pub struct SparseConvolution {
     geometry: Convolution,
     band: Band,
-    /// Rows and vectors of a tile.
+    /// Numbers of a register, and registers of a tile, at most.
     tile: (usize, usize),
     ends: Vec<u32>,
     taps: Vec<Tap>,
@@ -53,16 +56,22 @@ pub struct SparseConvolution {
 }
 
 impl SparseConvolution {
+    /// Whether a convolution can be packed: its kernel must not have millions of taps.
+    pub fn fits(geometry: &Convolution) -> bool {
+        plan(&flat(geometry), lanes()).0.len(geometry.in_channels) <= MOST
+    }
+
     /// Packs `weights` `[out channels][in channels / groups][kernel rows][kernel columns]`; a weight that equals 0 is absent.
     /// The number of images of the geometry is not kept.
     ///
     /// # Panics
-    /// If `weights` has another length, or the geometry more than 2³² numbers in a band.
+    /// If `weights` has another length, or the geometry does not [fit](Self::fits).
     pub fn pack(weights: &[f32], geometry: &Convolution) -> Self {
         assert_eq!(weights.len(), geometry.weights_len(), "weights are [out][in / groups][rows][columns]");
         let geometry = flat(geometry);
-        let (band, tile) = plan(&geometry);
-        assert!(band.len(geometry.in_channels) <= u32::MAX as usize, "places are counted in 32 bits");
+        let lanes = lanes();
+        let (band, registers) = plan(&geometry, lanes);
+        assert!(band.len(geometry.in_channels) <= MOST, "the kernel has too many taps");
         let in_group = geometry.in_channels / geometry.groups;
         let out_group = geometry.out_channels / geometry.groups;
         let (rows, columns) = (geometry.rows.kernel, geometry.columns.kernel);
@@ -76,7 +85,7 @@ impl SparseConvolution {
             ends.push(taps.len() as u32);
         }
         let furthest = taps.iter().map(|tap| tap.offset as usize).max().unwrap_or(0);
-        Self { geometry, band, tile, ends, taps, furthest }
+        Self { geometry, band, tile: (lanes, registers), ends, taps, furthest }
     }
 
     /// Weights that are there.
@@ -111,39 +120,34 @@ impl SparseConvolution {
         let threads = rayon::current_num_threads();
         let multiplications = images * self.taps.len() * area(shape, |w| w.output);
         let serial = threads == 1 || multiplications < WORTH_THREADS;
-        // Where there are few bands, each is cut along its rows, and if these are few, along the channels; then each part is
-        // filled for itself.
-        let height = self.tile.0;
-        let cuts = if serial { 1 } else { (2 * threads).div_ceil(bands.max(1)).min(rows.div_ceil(height)) };
-        let part = rows.div_ceil(cuts).next_multiple_of(height);
-        let cuts = rows.div_ceil(part);
+        // Where there are few bands, each is cut between its tiles, and if these are few, between channels; then each part
+        // is filled for itself.
+        let tiles = Tiles::of(rows * columns, self.tile).count;
+        let cuts = if serial { 1 } else { (2 * threads).div_ceil(bands.max(1)).min(tiles) };
         let groups = if serial { 1 } else { threads.div_ceil((bands * cuts).max(1)).min(shape.out_channels) };
-        let channels = shape.out_channels.div_ceil(groups.max(1));
         let out = Planes { y: y.as_mut_ptr(), len: y.len() };
         let task = |task: usize| {
-            let (task, first) = (task / groups, task % groups * channels);
+            let (task, group) = (task / groups, task % groups);
             let (task, cut) = (task / cuts, task % cuts);
             let (image, band) = (task / (down * across), task % (down * across));
             let corner = (band / across * rows, band % across * columns);
-            let end = rows.min(shape.rows.output - corner.0);
-            let rows = (cut * part).min(end)..((cut + 1) * part).min(end);
-            let channels = first.min(shape.out_channels)..(first + channels).min(shape.out_channels);
-            if rows.is_empty() || channels.is_empty() {
-                return;
-            }
+            let outputs = (rows.min(shape.rows.output - corner.0), columns.min(shape.columns.output - corner.1));
+            let channels = group * shape.out_channels / groups..(group + 1) * shape.out_channels / groups;
             let image = (&x[image * from..][..from], image * to);
             scratch::with(self.band.len(shape.in_channels), |band| {
-                Arch::new().dispatch(OfBand {
+                let of_band = OfBand {
                     all: self,
                     image,
                     corner,
-                    rows,
+                    outputs,
+                    cut: (cut, cuts),
                     channels,
                     bias,
                     ending,
                     out: &out,
                     band,
-                });
+                };
+                Arch::new().dispatch(of_band);
             });
         };
         let tasks = bands * cuts * groups;
@@ -165,40 +169,79 @@ fn flat(geometry: &Convolution) -> Convolution {
     Convolution { rows: one, columns: Window { input: pixels, output: pixels, ..one }, ..*geometry }
 }
 
-/// Rows and columns of the outputs of an image, as tiles see them.
-pub(super) fn shape(geometry: &Convolution) -> (usize, usize) {
-    let flat = flat(geometry);
-    (flat.rows.output, flat.columns.output)
+/// What an image takes besides its non-zeros: for the cost model.
+pub(super) struct Work {
+    pub tiles: usize,
+    /// Of outputs.
+    pub registers: usize,
+    /// Numbers that are copied.
+    pub copied: usize,
+    /// Rows that are copied one by one.
+    pub rows: usize,
 }
 
-/// Tiles of an image.
-pub(super) fn tiles(geometry: &Convolution) -> usize {
-    let (rows, columns) = shape(geometry);
-    let (down, across) = plan(&flat(geometry)).1;
-    rows.div_ceil(down) * columns.div_ceil(LANES).div_ceil(across)
+impl Work {
+    /// With registers of `lanes` numbers.
+    pub fn of(geometry: &Convolution, lanes: usize) -> Self {
+        let geometry = flat(geometry);
+        let (band, registers) = plan(&geometry, lanes);
+        let (rows, columns) = band.outputs();
+        let bands = geometry.rows.output.div_ceil(rows) * geometry.columns.output.div_ceil(columns);
+        Self {
+            tiles: bands * Tiles::of(rows * columns, (lanes, registers)).count,
+            registers: bands * (rows * columns).div_ceil(lanes),
+            copied: bands.saturating_mul(band.len(geometry.in_channels)),
+            rows: bands.saturating_mul(band.rows(geometry.in_channels)),
+        }
+    }
 }
 
-/// The band, and rows and vectors of a tile.
-fn plan(geometry: &Convolution) -> (Band, (usize, usize)) {
+/// The band, and registers of `lanes` numbers of a tile, at most.
+fn plan(geometry: &Convolution, lanes: usize) -> (Band, usize) {
     let (rows, columns) = (geometry.rows, geometry.columns);
-    let vectors = columns.output.div_ceil(LANES);
-    let wide = if rows.output == 1 && rows.kernel * columns.kernel == 1 {
-        (TILE / (geometry.in_channels * LANES * size_of::<f32>()).max(1)).clamp(WIDE / 2, WIDE)
-    } else {
-        WIDE
-    };
-    let across = vectors.div_ceil(vectors.div_ceil(wide));
-    let down = (WIDE / across).clamp(1, rows.output);
-    let bytes = |outputs| size_of::<f32>() * Band::new(rows, columns, outputs).len(geometry.in_channels);
+    let bytes = |outputs| Band::new(rows, columns, outputs).len(geometry.in_channels).saturating_mul(size_of::<f32>());
+    // Halves until it fits or is a small tile: first the rows, then the columns of a single row.
+    let least = WIDE / 2 * lanes;
+    let is_large = |outputs: (usize, usize)| outputs.0 * outputs.1 > least && bytes(outputs) > BAND;
     let mut outputs = (rows.output, columns.output);
-    // Halves until it fits: first the rows, to whole tiles, then the columns.
-    while bytes(outputs) > BAND && outputs.0 > down {
-        outputs.0 = outputs.0.div_ceil(2).next_multiple_of(down).min(outputs.0 - 1);
+    while outputs.0 > 1 && is_large(outputs) {
+        outputs.0 = outputs.0.div_ceil(2);
     }
-    while bytes(outputs) > BAND && outputs.1 > across * LANES {
-        outputs.1 = outputs.1.div_ceil(2).next_multiple_of(across * LANES).min(outputs.1 - 1);
+    while outputs.0 == 1 && is_large(outputs) {
+        outputs.1 = outputs.1.div_ceil(2).next_multiple_of(least).min(outputs.1 - 1);
     }
-    (Band::new(rows, columns, outputs), (down, across))
+    // What all taps of an output channel read under a tile: its outputs, and the rows of the kernel after them.
+    let copies = geometry.in_channels / geometry.groups * columns.kernel * size_of::<f32>();
+    let after = (rows.kernel - 1) * outputs.1;
+    let fit = (TILE / copies.max(1)).saturating_sub(after) / lanes;
+    (Band::new(rows, columns, outputs), fit.clamp(WIDE / 2, WIDE))
+}
+
+/// Equal tiles of a stretch of outputs.
+struct Tiles {
+    count: usize,
+    /// Registers of each but the last, which may have fewer.
+    registers: usize,
+}
+
+impl Tiles {
+    fn of(outputs: usize, (lanes, most): (usize, usize)) -> Self {
+        let registers = outputs.div_ceil(lanes);
+        let each = registers.div_ceil(registers.div_ceil(most).max(1)).max(1);
+        Self { count: registers.div_ceil(each), registers: each }
+    }
+}
+
+/// Numbers of a register of this machine.
+fn lanes() -> usize {
+    struct Lanes;
+    impl WithSimd for Lanes {
+        type Output = usize;
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            S::F32_LANES
+        }
+    }
+    Arch::new().dispatch(Lanes)
 }
 
 /// All outputs; tasks write to different places of them.
@@ -210,29 +253,22 @@ struct Planes {
 // SAFETY: each task writes the outputs of its image, band and channels, which no other task has, and reads none.
 unsafe impl Sync for Planes {}
 
-/// Some channels of a band.
+/// Some channels of some tiles of a band.
 struct OfBand<'a> {
     all: &'a SparseConvolution,
     /// The image, and where its outputs start.
     image: (&'a [f32], usize),
     /// First row and column of the outputs.
     corner: (usize, usize),
-    /// Of the band.
-    rows: std::ops::Range<usize>,
-    channels: std::ops::Range<usize>,
+    /// Rows and columns of them.
+    outputs: (usize, usize),
+    /// Which part of the tiles, of how many.
+    cut: (usize, usize),
+    channels: Range<usize>,
     bias: Option<&'a [f32]>,
     ending: Ending,
     out: &'a Planes,
     band: &'a mut [f32],
-}
-
-/// Registers of neighbouring outputs.
-#[derive(Debug, Clone, Copy, Default)]
-struct Spot {
-    /// In the band, for a tap at 0.
-    from: usize,
-    /// In the plane of outputs.
-    to: usize,
 }
 
 impl WithSimd for OfBand<'_> {
@@ -240,56 +276,46 @@ impl WithSimd for OfBand<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let (shape, lanes) = (&self.all.geometry, S::F32_LANES);
-        let layout = &self.all.band;
-        layout.fill(self.image.0, self.corner, self.rows.clone(), self.band);
-        self.band[layout.len(shape.in_channels) - SLACK..].fill(0.0);
-        let columns = layout.outputs().1.min(shape.columns.output - self.corner.1);
-        let (down, across) = self.all.tile;
-        // Vectors of a row; the last ends with it, and may compute some outputs again.
-        let vectors = columns.div_ceil(lanes);
-        let valid = lanes.min(columns);
-        for row in self.rows.clone().step_by(down) {
-            for vector in (0..vectors).step_by(across) {
-                let mut spots = [Spot::default(); WIDE];
-                let mut used = 0;
-                for row in row..self.rows.end.min(row + down) {
-                    for vector in vector..vectors.min(vector + across) {
-                        let column = (vector * lanes).min(columns - valid);
-                        spots[used] = Spot {
-                            from: row * layout.row() + column,
-                            to: (self.corner.0 + row) * shape.columns.output + self.corner.1 + column,
-                        };
-                        used += 1;
-                    }
-                }
-                match used {
-                    1 => self.tile::<S, 1, 8>(simd, &spots, valid),
-                    2 => self.tile::<S, 2, 4>(simd, &spots, valid),
-                    3 => self.tile::<S, 3, 2>(simd, &spots, valid),
-                    4 => self.tile::<S, 4, 2>(simd, &spots, valid),
-                    5 => self.tile::<S, 5, 2>(simd, &spots, valid),
-                    6 => self.tile::<S, 6, 2>(simd, &spots, valid),
-                    7 => self.tile::<S, 7, 1>(simd, &spots, valid),
-                    _ => self.tile::<S, WIDE, 1>(simd, &spots, valid),
-                }
+        let (lanes, _) = self.all.tile;
+        assert_eq!(lanes, S::F32_LANES, "the machine has not changed");
+        // Rows of outputs lie one behind the other, here as there: a band of several rows has all columns.
+        let outputs = self.outputs.0 * self.outputs.1;
+        let tiles = Tiles::of(outputs, self.all.tile);
+        let of = |cut| cut * tiles.count / self.cut.1 * tiles.registers;
+        let (first, end) = (of(self.cut.0), of(self.cut.0 + 1).min(outputs.div_ceil(lanes)));
+        if first >= end || self.channels.is_empty() {
+            return;
+        }
+        let rows = first * lanes / self.outputs.1..(end * lanes).min(outputs).div_ceil(self.outputs.1);
+        self.all.band.fill(self.image.0, self.corner, rows, self.band);
+        for register in (first..end).step_by(tiles.registers) {
+            let from = register * lanes;
+            let count = (outputs - from).min(tiles.registers * lanes);
+            match count.div_ceil(lanes) {
+                1 => self.tile::<S, 1, 8>(simd, from, count),
+                2 => self.tile::<S, 2, 4>(simd, from, count),
+                3 => self.tile::<S, 3, 2>(simd, from, count),
+                4 => self.tile::<S, 4, 2>(simd, from, count),
+                5 => self.tile::<S, 5, 2>(simd, from, count),
+                6 => self.tile::<S, 6, 2>(simd, from, count),
+                7 => self.tile::<S, 7, 1>(simd, from, count),
+                _ => self.tile::<S, WIDE, 1>(simd, from, count),
             }
         }
     }
 }
 
 impl OfBand<'_> {
-    /// N registers of outputs of all channels; U non-zeros side by side, so that no sum waits for the one before.
+    /// `count` outputs of all channels, N registers, the last of which may hang over; U non-zeros side by side, so that no
+    /// sum waits for the one before.
     #[inline(always)]
-    fn tile<S: Simd, const N: usize, const U: usize>(&self, simd: S, spots: &[Spot; WIDE], valid: usize) {
+    fn tile<S: Simd, const N: usize, const U: usize>(&self, simd: S, from: usize, count: usize) {
         let shape = &self.all.geometry;
         let plane = area(shape, |w| w.output);
-        let last = spots[..N].iter().map(|spot| spot.from).max().unwrap_or(0);
-        assert!(last + self.all.furthest + S::F32_LANES <= self.band.len(), "all taps read within the band");
-        let mut places = [self.band.as_ptr(); N];
-        for n in 0..N {
-            places[n] = self.band[spots[n].from..].as_ptr();
-        }
+        assert!(from + self.all.furthest + N * S::F32_LANES <= self.band.len(), "all taps read within the band");
+        let base = self.band[from..].as_ptr();
+        let last = count - (N - 1) * S::F32_LANES;
+        let to = self.image.1 + self.corner.0 * shape.columns.output + self.corner.1 + from;
         let mut start = if self.channels.start == 0 { 0 } else { self.all.ends[self.channels.start - 1] as usize };
         for channel in self.channels.clone() {
             let end = self.all.ends[channel] as usize;
@@ -299,9 +325,10 @@ impl OfBand<'_> {
             if let Some(bias) = self.bias {
                 side[0] = [simd.splat_f32s(bias[channel]); N];
             }
-            // SAFETY: the furthest tap of the furthest register ends within the band, as asserted above.
-            let at =
-                |n: usize, tap: &Tap| unsafe { places[n].add(tap.offset as usize).cast::<S::f32s>().read_unaligned() };
+            let at = |n: usize, tap: &Tap| {
+                // SAFETY: the furthest tap of the last register ends within the band, as asserted above.
+                unsafe { base.add(tap.offset as usize + n * S::F32_LANES).cast::<S::f32s>().read_unaligned() }
+            };
             for taps in taps {
                 for u in 0..U {
                     let value = simd.splat_f32s(taps[u].value);
@@ -322,17 +349,18 @@ impl OfBand<'_> {
                     *sum = simd.add_f32s(*sum, *other);
                 }
             }
-            for (sum, spot) in sums.into_iter().zip(spots) {
+            let to = to + channel * plane;
+            assert!(to + count <= self.out.len, "outputs lie in their images");
+            for (n, sum) in sums.into_iter().enumerate() {
                 let sum = self.ending.of_vector(simd, sum);
-                let to = self.image.1 + channel * plane + spot.to;
-                assert!(to + valid <= self.out.len, "outputs lie in their images");
-                // SAFETY: `valid` outputs of this task's from `to` on are within y, as asserted; no other task has them.
+                // SAFETY: `count` outputs from `to` on are within y, as asserted; no other task has them. Of the last
+                // register those are stored that count.
                 unsafe {
-                    let to = self.out.y.add(to);
-                    if valid == S::F32_LANES {
+                    let to = self.out.y.add(to + n * S::F32_LANES);
+                    if n + 1 < N || last == S::F32_LANES {
                         to.cast::<S::f32s>().write_unaligned(sum);
                     } else {
-                        std::ptr::copy_nonoverlapping((&raw const sum).cast::<f32>(), to, valid);
+                        std::ptr::copy_nonoverlapping((&raw const sum).cast::<f32>(), to, last);
                     }
                 }
             }
@@ -423,7 +451,15 @@ mod tests {
                 Some(Convolution { images: 1, in_channels, out_channels, groups: 1, rows: window, columns: window })
             },
         );
-        prop_oneof![7 => plain, 1 => large]
+        // Whose rows are large.
+        let wide = (100..300_usize, 1..4_usize, 3..8_usize, 65..300_usize, 1..3_usize).prop_filter_map(
+            "nothing fits",
+            |(in_channels, out_channels, height, width, stride)| {
+                let [rows, columns] = [height, width].map(|side| Window::new(side, 3, stride, 1, Padding::Same));
+                Some(Convolution { images: 1, in_channels, out_channels, groups: 1, rows: rows?, columns: columns? })
+            },
+        );
+        prop_oneof![14 => plain, 2 => large, 1 => wide]
     }
 
     fn pruned(c: &Convolution, density: f64, pattern: usize, seed: u32) -> Vec<f32> {
@@ -477,6 +513,24 @@ mod tests {
                 prop_assert_eq!(y.is_nan(), expected.is_nan());
             }
         }
+    }
+
+    #[test]
+    fn a_kernel_of_millions_of_taps_does_not_fit() {
+        let one = Window::new(1, 1, 1, 1, Padding::Valid).unwrap();
+        let fits = |kernel: usize| {
+            let columns = Window::new(2 * kernel, kernel, 1, 1, Padding::Valid).unwrap();
+            let (in_channels, out_channels) = (1, 1);
+            SparseConvolution::fits(&Convolution {
+                images: 1,
+                in_channels,
+                out_channels,
+                groups: 1,
+                rows: one,
+                columns,
+            })
+        };
+        assert!(fits(3) && fits(1000) && !fits(4 << 20));
     }
 
     #[test]

@@ -1,18 +1,18 @@
 //! Which form is faster: predicted seconds of the dense and of the sparse form, on one thread.
 //!
 //! A choice must not depend on the hour, so nothing is timed: a kernel takes the longer of its arithmetic and its reading,
-//! with constants fitted with `cargo bench -p tersor-kernels --features training --bench sparse` on one core of a Zen 3 at 3.1 GHz
-//! (AVX2, 512 kB and 32 MB of cache) and, for machines with AVX-512, of a Xeon of the fourth generation (2 MB of second
-//! cache). Other machines differ in all constants, less in their ratios; the sparse form is chosen only where it is [`MARGIN`]
+//! with constants fitted with `cargo bench -p tersor-kernels --features training --bench sparse` on one core: linear layers on
+//! a Zen 3 at 3.1 GHz (AVX2, 512 kB and 32 MB of cache) and, for machines with AVX-512, on a Xeon of the fourth generation
+//! (2 MB of second cache); convolutions on a Zen 4 with and without AVX-512. Other machines differ in all constants, less in their ratios; the sparse form is chosen only where it is [`MARGIN`]
 //! faster.
 //!
 //! | | seconds |
 //! | --- | --- |
 //! | linear, a row | max(steps of the layout · step + rows · row, bytes / bandwidth), bandwidth by where the matrix fits |
 //! | linear, many rows | non-zeros · tiles · (step + registers), and the transposes |
-//! | convolution | non-zeros · tiles · (step + registers), and the copy of the image with its padding |
+//! | convolution | non-zeros · (tiles · step + registers), and the copies of the image with its padding |
 
-use super::band::Band;
+use super::convolution::{SparseConvolution, Work};
 use super::dense;
 use super::linear::FEW;
 use crate::training::convolution::Convolution;
@@ -24,15 +24,17 @@ pub const MARGIN: f64 = 0.8;
 /// Seconds to transpose a number, there or back.
 const TRANSPOSE: f64 = 0.1e-9;
 /// Seconds of an output and its registers beside its non-zeros.
-const OUTPUT: f64 = 6e-9;
+const OUTPUT: f64 = 4e-9;
 /// Seconds to copy a number of an image with its padding.
-const COPY: f64 = 0.15e-9;
+const COPY: f64 = 0.12e-9;
+/// Seconds of a row of an image that is copied by itself.
+const ROW: f64 = 2.8e-9;
 /// Seconds of a dense product with many rows besides: the packing of both factors, per number.
 const DENSE_PACK: f64 = 0.5e-9;
 /// Seconds of a call.
 const CALL: f64 = 0.2e-6;
 /// Outputs of a row that is short.
-const SHORT: usize = 16;
+const SHORT: usize = 8;
 /// Numbers of a register, as costs count them.
 const LANES: usize = 8;
 
@@ -77,9 +79,9 @@ static AVX2: Machine = Machine {
     memory: Reading { holds: f64::INFINITY, dense: 20e9, sparse: 16e9 },
     dense_row: 20e9,
     dense_rows: 42e9,
-    dense_convolution: 30e9,
-    dense_short: 14e9,
-    tap: (0.6e-9, 0.27e-9),
+    dense_convolution: 36e9,
+    dense_short: 20e9,
+    tap: (0.25e-9, 0.16e-9),
     nonzero: (0.2e-9, 0.22e-9),
 };
 
@@ -90,9 +92,9 @@ static AVX512: Machine = Machine {
     memory: Reading { holds: f64::INFINITY, dense: 24e9, sparse: 22e9 },
     dense_row: 20e9,
     dense_rows: 42e9,
-    dense_convolution: 50e9,
-    dense_short: 18e9,
-    tap: (0.1e-9, 0.2e-9),
+    dense_convolution: 40e9,
+    dense_short: 20e9,
+    tap: (0.8e-9, 0.24e-9),
     nonzero: (0.1e-9, 0.16e-9),
 };
 
@@ -150,7 +152,7 @@ pub fn linear(shape: (usize, usize), batch: usize, nonzeros: usize, pattern: Pat
     here().linear(shape, batch, nonzeros, pattern)
 }
 
-/// For a convolution with `nonzeros` weights, anywhere.
+/// For a convolution with `nonzeros` weights, anywhere. One that has no sparse form takes infinitely long in it.
 pub fn convolution(geometry: &Convolution, nonzeros: usize) -> Choice {
     here().convolution(geometry, nonzeros)
 }
@@ -269,7 +271,9 @@ impl Machine {
     }
 
     fn convolution(&self, geometry: &Convolution, nonzeros: usize) -> Choice {
-        Choice::between(self.dense_convolution(geometry), self.sparse_convolution(geometry, nonzeros))
+        let fits = SparseConvolution::fits(geometry);
+        let sparse = if fits { self.sparse_convolution(geometry, nonzeros) } else { f64::INFINITY };
+        Choice::between(self.dense_convolution(geometry), sparse)
     }
 
     fn reading(&self, bytes: f64) -> &Reading {
@@ -341,15 +345,13 @@ impl Machine {
     }
 
     fn sparse_convolution(&self, geometry: &Convolution, nonzeros: usize) -> f64 {
-        let (rows, columns) = super::convolution::shape(geometry);
-        let tiles = super::convolution::tiles(geometry) as f64;
-        let registers = (rows * columns.div_ceil(LANES)) as f64;
-        let numbers = Band::new(geometry.rows, geometry.columns, (geometry.rows.output, geometry.columns.output));
-        let copied = numbers.len(geometry.in_channels) as f64;
+        let work = Work::of(geometry, if self.wide { 2 * LANES } else { LANES });
+        let (tiles, registers) = (work.tiles as f64, work.registers as f64);
         geometry.images as f64
             * (nonzeros as f64 * (tiles * self.tap.0 + registers * self.tap.1)
                 + tiles * geometry.out_channels as f64 * OUTPUT
-                + copied * COPY)
+                + work.copied as f64 * COPY
+                + work.rows as f64 * ROW)
             + CALL
     }
 }

@@ -9,6 +9,7 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::lanes::dispatch_for_rows;
 use super::padded::Padded;
 use super::tile::{ROWS, VECTORS, block, by_rows, outer, outer_in_image, outer_of_image};
 use crate::window::Window;
@@ -344,12 +345,12 @@ impl Gathering<'_> {
         if from == 0 || to == 0 {
             return output.fill(0.0);
         }
-        let arch = Arch::new();
         let part = self.part;
+        let columns = self.passes.iter().map(|pass| pass.columns).max().unwrap_or(0);
         let of_image = |scratch: &mut Scratch, task: usize, at: usize, input: &[f32], output: &mut [f32]| {
             let group = task % self.groups;
             let bias = bias.get(group * given + at * part..).unwrap_or(&[]);
-            arch.dispatch(OfImage { all: self, group, first: at * part, input, bias, output, scratch });
+            dispatch_for_rows(columns, OfImage { all: self, group, first: at * part, input, bias, output, scratch });
         };
         let per_image: usize = self.passes.iter().map(|p| p.rows * p.columns * p.offsets.len() * given).sum();
         if output.len() / to * per_image < WORTH_THREADS || rayon::current_num_threads() == 1 {

@@ -23,6 +23,7 @@
 //! | [`matrix`] | products of matrices, on the crate `gemm` |
 //! | [`packed`] | a matrix packed once, for few rows many times |
 //! | [`step`] | a step of SGD, Adam and AdamW in one pass |
+//! | `stretch` | what places along a padded axis read, and its copy |
 
 pub mod activation;
 pub mod attention;
@@ -40,4 +41,5 @@ pub mod rms;
 pub mod rotary;
 pub mod softmax;
 pub mod step;
+pub(crate) mod stretch;
 pub mod tile;

@@ -3,6 +3,7 @@
 //! Column x of the padded image lies in phase x mod stride at place x / stride; so the outputs of a row, which are
 //! `stride` columns apart, read neighbours, whatever the stride.
 
+use super::stretch::Stretch;
 use crate::window::Window;
 
 /// Columns that may be read beyond the last: whole vectors are copied.
@@ -45,29 +46,19 @@ impl Padded {
         (channel * self.height + y) * self.pitch() + x % self.columns.stride * self.phase + x / self.columns.stride
     }
 
-    /// Copies channels `[channels, height, width]` into `padded`, which keeps its zeros around them.
+    /// Copies channels `[channels, height, width]` into `padded`, with zeros around them.
     #[inline(always)]
     pub fn fill(&self, image: &[f32], padded: &mut [f32]) {
         let (height, width) = (self.rows.input, self.columns.input);
-        let stride = self.columns.stride;
-        let planes = padded.chunks_exact_mut(self.height * self.pitch());
-        for (plane, image) in planes.zip(image.chunks_exact(height * width)) {
-            for (y, row) in plane.chunks_exact_mut(self.pitch()).enumerate() {
-                let Some(y) = y.checked_sub(self.rows.before).filter(|&y| y < height) else { continue };
-                let image = &image[y * width..][..width];
-                for (phase, row) in row.chunks_exact_mut(self.phase).enumerate() {
-                    // The first place of this phase that is not padding.
-                    let first = self.columns.before.saturating_sub(phase).div_ceil(stride).min(row.len());
-                    let start = (first * stride + phase).saturating_sub(self.columns.before).min(width);
-                    let (row, image) = (&mut row[first..], &image[start..]);
-                    let count = row.len().min(image.len().div_ceil(stride));
-                    if stride == 1 {
-                        row[..count].copy_from_slice(&image[..count]);
-                    } else {
-                        for i in 0..count {
-                            row[i] = image[i * stride];
-                        }
-                    }
+        let plane = self.height * self.pitch();
+        // Rows of the padded image are not thinned.
+        let down = Stretch::of(&Window { stride: 1, ..self.rows }, 0, self.height);
+        for phase in 0..self.columns.stride {
+            let across = Stretch::of(&self.columns, phase, self.phase);
+            for (plane, image) in padded.chunks_exact_mut(plane).zip(image.chunks_exact(height * width)) {
+                let rows = plane[down.before * self.pitch()..].chunks_exact_mut(self.pitch()).take(down.count);
+                for (y, row) in rows.enumerate() {
+                    across.copy(&image[(down.start + y) * width..], &mut row[phase * self.phase..][..self.phase]);
                 }
             }
         }

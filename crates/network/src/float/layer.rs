@@ -104,11 +104,8 @@ impl Product {
         let macs = self.macs();
         let (choice, sparse) = self.sparse(&values, nonzeros, kernel);
         let break_even = self.break_even();
-        let (chosen, asked) = match (kernel, choice.kernel) {
-            (Kernel::Auto, cost::Kernel::Dense) => (Kernel::Dense, ""),
-            (Kernel::Auto, cost::Kernel::Sparse) => (Kernel::Sparse, ""),
-            (asked, _) => (asked, ", as asked"),
-        };
+        let chosen = if sparse.is_some() { Kernel::Sparse } else { Kernel::Dense };
+        let asked = if kernel == chosen { ", as asked" } else { "" };
         let (mine, other, other_name) = match chosen {
             Kernel::Sparse => (choice.sparse_seconds, choice.dense_seconds, "dense"),
             _ => (choice.dense_seconds, choice.sparse_seconds, "sparse"),
@@ -149,7 +146,7 @@ impl Product {
     fn sparse(&self, weights: &[f32], nonzeros: usize, kernel: Kernel) -> (Choice, Option<Sparse>) {
         let takes = |choice: Choice| match kernel {
             Kernel::Dense => false,
-            Kernel::Sparse => true,
+            Kernel::Sparse => choice.sparse_seconds.is_finite(),
             Kernel::Auto => choice.kernel == cost::Kernel::Sparse,
         };
         match self {
@@ -245,6 +242,7 @@ fn duration(seconds: f64) -> String {
     match seconds {
         s if s < 1e-3 => format!("{:.1} us", s * 1e6),
         s if s < 1.0 => format!("{:.2} ms", s * 1e3),
+        f64::INFINITY => "never".into(),
         s => format!("{s:.2} s"),
     }
 }
