@@ -34,6 +34,12 @@ impl Server {
     /// Why it is not there, in one line for people.
     pub fn start<G: DeserializeOwned>(mut command: Command) -> Result<(Self, G), String> {
         let program = command.get_program().to_string_lossy().into_owned();
+        if let Some(script) = command.get_args().next().map(Path::new)
+            && script.extension().is_some_and(|extension| extension == "py")
+            && !script.is_file()
+        {
+            return Err(format!("{} is not here: run this in the repository, or give --script", script.display()));
+        }
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let mut child = child.map_err(|error| format!("{program}: {error}"))?;
         let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
@@ -171,5 +177,9 @@ mod tests {
         assert_eq!(found, Err("sh: does not answer as a peer".into()));
         let absent = Server::start::<Value>(Command::new("/no/such/program")).map(|_| ());
         assert!(absent.is_err_and(|why| why.starts_with("/no/such/program: ")));
+        let mut python = Command::new("python3");
+        python.arg("no/such/script.py");
+        let absent = Server::start::<Value>(python).map(|_| ());
+        assert!(absent.is_err_and(|why| why.starts_with("no/such/script.py is not here")));
     }
 }

@@ -174,6 +174,8 @@ pub(super) struct Work {
     pub tiles: usize,
     /// Of outputs.
     pub registers: usize,
+    /// Whether what a tile reads is more than a first cache.
+    pub is_far: bool,
     /// Numbers that are copied.
     pub copied: usize,
     /// Rows that are copied one by one.
@@ -190,6 +192,7 @@ impl Work {
         Self {
             tiles: bands * Tiles::of(rows * columns, (lanes, registers)).count,
             registers: bands * (rows * columns).div_ceil(lanes),
+            is_far: read(&geometry, columns, registers * lanes) > TILE + TILE / 4,
             copied: bands.saturating_mul(band.len(geometry.in_channels)),
             rows: bands.saturating_mul(band.rows(geometry.in_channels)),
         }
@@ -210,11 +213,15 @@ fn plan(geometry: &Convolution, lanes: usize) -> (Band, usize) {
     while outputs.0 == 1 && is_large(outputs) {
         outputs.1 = outputs.1.div_ceil(2).next_multiple_of(least).min(outputs.1 - 1);
     }
-    // What all taps of an output channel read under a tile: its outputs, and the rows of the kernel after them.
-    let copies = geometry.in_channels / geometry.groups * columns.kernel * size_of::<f32>();
-    let after = (rows.kernel - 1) * outputs.1;
-    let fit = (TILE / copies.max(1)).saturating_sub(after) / lanes;
-    (Band::new(rows, columns, outputs), fit.clamp(WIDE / 2, WIDE))
+    let registers = (WIDE / 2..=WIDE).rev().find(|registers| read(geometry, outputs.1, registers * lanes) <= TILE);
+    (Band::new(rows, columns, outputs), registers.unwrap_or(WIDE / 2))
+}
+
+/// Bytes that all taps of an output channel read under a tile of `outputs`: these, and the rows of the kernel after them.
+fn read(geometry: &Convolution, width: usize, outputs: usize) -> usize {
+    let copies = geometry.in_channels / geometry.groups * geometry.columns.kernel;
+    let under = outputs.saturating_add((geometry.rows.kernel - 1).saturating_mul(width));
+    copies.saturating_mul(under).saturating_mul(size_of::<f32>())
 }
 
 /// Equal tiles of a stretch of outputs.

@@ -23,10 +23,12 @@ pub const MARGIN: f64 = 0.8;
 
 /// Seconds to transpose a number, there or back.
 const TRANSPOSE: f64 = 0.1e-9;
-/// Seconds of an output and its registers beside its non-zeros.
-const OUTPUT: f64 = 4e-9;
+/// Seconds of a row of the matrix and its registers, beside its non-zeros, with many rows of x.
+const LINE: f64 = 6e-9;
+/// Seconds of a channel of a tile of outputs, beside its non-zeros.
+const CHANNEL: f64 = 1e-9;
 /// Seconds to copy a number of an image with its padding.
-const COPY: f64 = 0.12e-9;
+const COPY: f64 = 0.13e-9;
 /// Seconds of a row of an image that is copied by itself.
 const ROW: f64 = 2.8e-9;
 /// Seconds of a dense product with many rows besides: the packing of both factors, per number.
@@ -54,10 +56,11 @@ struct Machine {
     dense_rows: f64,
     /// Of a dense convolution.
     dense_convolution: f64,
-    /// Where rows are short, strided, or of one channel each.
+    /// Where rows are short, or of one channel each.
     dense_short: f64,
-    /// Seconds of a non-zero of a convolution, and of each register that it is multiplied with.
-    tap: (f64, f64),
+    /// Seconds of a non-zero of a convolution, and of each register that it is multiplied with: from a first cache, and from
+    /// a second.
+    tap: (f64, f64, f64),
     /// The same of a linear layer with many rows of x.
     nonzero: (f64, f64),
 }
@@ -79,9 +82,9 @@ static AVX2: Machine = Machine {
     memory: Reading { holds: f64::INFINITY, dense: 20e9, sparse: 16e9 },
     dense_row: 20e9,
     dense_rows: 42e9,
-    dense_convolution: 36e9,
-    dense_short: 20e9,
-    tap: (0.25e-9, 0.16e-9),
+    dense_convolution: 46e9,
+    dense_short: 15e9,
+    tap: (0.4e-9, 0.13e-9, 0.22e-9),
     nonzero: (0.2e-9, 0.22e-9),
 };
 
@@ -92,9 +95,9 @@ static AVX512: Machine = Machine {
     memory: Reading { holds: f64::INFINITY, dense: 24e9, sparse: 22e9 },
     dense_row: 20e9,
     dense_rows: 42e9,
-    dense_convolution: 40e9,
-    dense_short: 20e9,
-    tap: (0.8e-9, 0.24e-9),
+    dense_convolution: 49e9,
+    dense_short: 15e9,
+    tap: (0.6e-9, 0.23e-9, 0.38e-9),
     nonzero: (0.1e-9, 0.16e-9),
 };
 
@@ -312,7 +315,7 @@ impl Machine {
         let registers = batch.div_ceil(LANES) as f64;
         let lines = (outputs * inputs.div_ceil(super::batch::BLOCK)) as f64;
         nonzeros as f64 * (tiles * self.nonzero.0 + registers * self.nonzero.1)
-            + tiles * lines * OUTPUT
+            + tiles * lines * LINE
             + ((outputs + inputs) * batch.next_multiple_of(LANES)) as f64 * TRANSPOSE
             + CALL
     }
@@ -333,23 +336,25 @@ impl Machine {
         let pixels = geometry.rows.output * geometry.columns.output;
         let multiplications = (geometry.images * pixels * geometry.weights_len()) as f64;
         let depthwise = geometry.groups == geometry.in_channels && geometry.groups > 1;
-        let strided = geometry.columns.stride > 1 || geometry.columns.output < SHORT;
+        let rows =
+            (geometry.images * geometry.in_channels * geometry.rows.input) as f64 * geometry.columns.stride as f64;
         let speed = if dense::is_pointwise(geometry) {
             self.dense_rows
-        } else if depthwise || strided {
+        } else if depthwise || geometry.columns.output < SHORT {
             self.dense_short
         } else {
             self.dense_convolution
         };
-        multiplications / speed + geometry.input_len() as f64 * COPY
+        multiplications / speed + geometry.input_len() as f64 * COPY + rows * ROW
     }
 
     fn sparse_convolution(&self, geometry: &Convolution, nonzeros: usize) -> f64 {
         let work = Work::of(geometry, if self.wide { 2 * LANES } else { LANES });
         let (tiles, registers) = (work.tiles as f64, work.registers as f64);
+        let register = if work.is_far { self.tap.2 } else { self.tap.1 };
         geometry.images as f64
-            * (nonzeros as f64 * (tiles * self.tap.0 + registers * self.tap.1)
-                + tiles * geometry.out_channels as f64 * OUTPUT
+            * (nonzeros as f64 * (tiles * self.tap.0 + registers * register)
+                + tiles * geometry.out_channels as f64 * CHANNEL
                 + work.copied as f64 * COPY
                 + work.rows as f64 * ROW)
             + CALL

@@ -9,6 +9,7 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::function::vectors;
 use super::lanes::dispatch_for_rows;
 use super::padded::Padded;
 use super::tile::{ROWS, VECTORS, block, by_rows, outer, outer_in_image, outer_of_image};
@@ -277,7 +278,7 @@ pub(super) fn reach(residues: &[Residue], input: usize) -> Window {
     Window { kernel, stride: 1, dilation: 1, before: least.unsigned_abs(), input, output }
 }
 
-/// How many channels one task gives: all, unless there are few tasks; then each part reads the image for itself.
+/// How many channels one task gives: all, unless there are few tasks; then each part that has a thread reads the image for itself.
 fn part(tasks: usize, channels: usize) -> usize {
     let parts = if tasks < PARTS { PARTS / tasks.max(1) } else { 1 };
     channels.div_ceil(parts).next_multiple_of(ROWS).min(channels).max(1)
@@ -347,17 +348,24 @@ impl Gathering<'_> {
         }
         let part = self.part;
         let columns = self.passes.iter().map(|pass| pass.columns).max().unwrap_or(0);
-        let of_image = |scratch: &mut Scratch, task: usize, at: usize, input: &[f32], output: &mut [f32]| {
+        let of_image = |scratch: &mut Scratch, task: usize, at: usize, output: &mut [f32]| {
             let group = task % self.groups;
             let bias = bias.get(group * given + at * part..).unwrap_or(&[]);
-            dispatch_for_rows(columns, OfImage { all: self, group, first: at * part, input, bias, output, scratch });
+            dispatch_for_rows(columns, OfImage { all: self, group, first: at * part, bias, output, scratch });
+        };
+        let fill = |scratch: &mut Scratch, input: &[f32]| {
+            vectors(
+                #[inline(always)]
+                || self.padded.fill(input, &mut scratch.image),
+            );
         };
         let per_image: usize = self.passes.iter().map(|p| p.rows * p.columns * p.offsets.len() * given).sum();
         if output.len() / to * per_image < WORTH_THREADS || rayon::current_num_threads() == 1 {
             let mut scratch = Scratch::new(self);
             for (task, (output, input)) in output.chunks_mut(to).zip(input.chunks(from)).enumerate() {
+                fill(&mut scratch, input);
                 for (at, output) in output.chunks_mut(part * self.planes.1).enumerate() {
-                    of_image(&mut scratch, task, at, input, output);
+                    of_image(&mut scratch, task, at, output);
                 }
             }
             return;
@@ -366,12 +374,15 @@ impl Gathering<'_> {
         if part == given {
             let scratch = || Scratch::new(self);
             return images.for_each_init(scratch, |scratch, (task, (output, input))| {
-                of_image(scratch, task, 0, input, output);
+                fill(scratch, input);
+                of_image(scratch, task, 0, output);
             });
         }
         images.for_each(|(task, (output, input))| {
             output.par_chunks_mut(part * self.planes.1).enumerate().for_each(|(at, output)| {
-                of_image(&mut Scratch::new(self), task, at, input, output);
+                let mut scratch = Scratch::new(self);
+                fill(&mut scratch, input);
+                of_image(&mut scratch, task, at, output);
             });
         });
     }
@@ -392,12 +403,11 @@ impl Scratch {
     }
 }
 
-/// Some output channels, from `first` on, of one group of one image.
+/// Some output channels, from `first` on, of one group of one image, which is in `scratch`.
 struct OfImage<'a> {
     all: &'a Gathering<'a>,
     group: usize,
     first: usize,
-    input: &'a [f32],
     bias: &'a [f32],
     output: &'a mut [f32],
     scratch: &'a mut Scratch,
@@ -418,7 +428,6 @@ impl WithSimd for OfImage<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        self.all.padded.fill(self.input, &mut self.scratch.image);
         for pass in self.all.passes {
             let reduction = pass.offsets.len();
             let weights = &pass.weights[(self.group * self.all.channels.1 + self.first) * reduction..];
