@@ -7,6 +7,9 @@
 //! 1x1 convolution is the product of a sparse matrix and the pixels, and takes the same way with the image as one row (the
 //! shape of XNNPACK's `spmm`: Elsen, Dukhan, Gale, Simonyan, *Fast sparse ConvNets*, CVPR 2020).
 //!
+//! Where many channels read more under a tile than a first cache holds, they come in blocks, each for all output channels, if
+//! there are enough non-zeros that this pays.
+//!
 //! The network is that of Han, Pool, Tran, Dally, *Learning both weights and connections for efficient neural networks*
 //! (NeurIPS 2015): its layers keep 12 to 84 % of the weights of convolutions.
 //!
@@ -18,6 +21,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::band::Band;
+use super::cost;
 use super::ending::Ending;
 use super::scratch;
 use crate::training::convolution::Convolution;
@@ -49,6 +53,7 @@ pub struct SparseConvolution {
     band: Band,
     /// Numbers of a register, and registers of a tile, at most.
     tile: (usize, usize),
+    /// Per block of input channels and output channel, the end of its taps.
     ends: Vec<u32>,
     taps: Vec<Tap>,
     /// The largest offset of all taps.
@@ -58,7 +63,7 @@ pub struct SparseConvolution {
 impl SparseConvolution {
     /// Whether a convolution can be packed: its kernel must not have millions of taps.
     pub fn fits(geometry: &Convolution) -> bool {
-        plan(&flat(geometry), lanes()).0.len(geometry.in_channels) <= MOST
+        Plan::of(&flat(geometry), lanes(), false).band.len(geometry.in_channels) <= MOST
     }
 
     /// Packs `weights` `[out channels][in channels / groups][kernel rows][kernel columns]`; a weight that equals 0 is absent.
@@ -68,21 +73,26 @@ impl SparseConvolution {
     /// If `weights` has another length, or the geometry does not [fit](Self::fits).
     pub fn pack(weights: &[f32], geometry: &Convolution) -> Self {
         assert_eq!(weights.len(), geometry.weights_len(), "weights are [out][in / groups][rows][columns]");
-        let geometry = flat(geometry);
-        let lanes = lanes();
-        let (band, registers) = plan(&geometry, lanes);
+        let nonzeros = weights.iter().filter(|w| **w != 0.0).count();
+        let in_blocks = cost::pays_in_blocks(geometry, nonzeros);
+        let (geometry, lanes) = (flat(geometry), lanes());
+        let Plan { band, registers, block, .. } = Plan::of(&geometry, lanes, in_blocks);
         assert!(band.len(geometry.in_channels) <= MOST, "the kernel has too many taps");
         let in_group = geometry.in_channels / geometry.groups;
         let out_group = geometry.out_channels / geometry.groups;
         let (rows, columns) = (geometry.rows.kernel, geometry.columns.kernel);
-        let (mut ends, mut taps) = (Vec::with_capacity(geometry.out_channels), Vec::new());
-        for (o, weights) in weights.chunks_exact((in_group * rows * columns).max(1)).enumerate() {
-            for (k, &value) in weights.iter().enumerate().filter(|(_, value)| **value != 0.0) {
-                let channel = o / out_group * in_group + k / (rows * columns);
-                let offset = band.tap(channel, k / columns % rows, k % columns) as u32;
-                taps.push(Tap { value, offset });
+        let (mut ends, mut taps) = (Vec::new(), Vec::new());
+        for first in (0..in_group).step_by(block) {
+            let block = first * rows * columns..in_group.min(first + block) * rows * columns;
+            for (o, weights) in weights.chunks_exact(in_group * rows * columns).enumerate() {
+                let there = block.clone().zip(&weights[block.clone()]).filter(|(_, value)| **value != 0.0);
+                for (k, &value) in there {
+                    let channel = o / out_group * in_group + k / (rows * columns);
+                    let offset = band.tap(channel, k / columns % rows, k % columns) as u32;
+                    taps.push(Tap { value, offset });
+                }
+                ends.push(taps.len() as u32);
             }
-            ends.push(taps.len() as u32);
         }
         let furthest = taps.iter().map(|tap| tap.offset as usize).max().unwrap_or(0);
         Self { geometry, band, tile: (lanes, registers), ends, taps, furthest }
@@ -174,8 +184,10 @@ pub(super) struct Work {
     pub tiles: usize,
     /// Of outputs.
     pub registers: usize,
-    /// Whether what a tile reads is more than a first cache.
-    pub is_far: bool,
+    /// Whether what is read under a tile stays in a first cache.
+    pub is_near: bool,
+    /// Blocks of input channels.
+    pub blocks: usize,
     /// Numbers that are copied.
     pub copied: usize,
     /// Rows that are copied one by one.
@@ -183,45 +195,67 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// With registers of `lanes` numbers.
-    pub fn of(geometry: &Convolution, lanes: usize) -> Self {
+    /// With registers of `lanes` numbers, and input channels `in_blocks` or not.
+    pub fn of(geometry: &Convolution, lanes: usize, in_blocks: bool) -> Self {
         let geometry = flat(geometry);
-        let (band, registers) = plan(&geometry, lanes);
+        let Plan { band, registers, block, is_near } = Plan::of(&geometry, lanes, in_blocks);
         let (rows, columns) = band.outputs();
         let bands = geometry.rows.output.div_ceil(rows) * geometry.columns.output.div_ceil(columns);
         Self {
             tiles: bands * Tiles::of(rows * columns, (lanes, registers)).count,
             registers: bands * (rows * columns).div_ceil(lanes),
-            is_far: read(&geometry, columns, registers * lanes) > TILE + TILE / 4,
+            is_near,
+            blocks: (geometry.in_channels / geometry.groups).div_ceil(block),
             copied: bands.saturating_mul(band.len(geometry.in_channels)),
             rows: bands.saturating_mul(band.rows(geometry.in_channels)),
         }
     }
 }
 
-/// The band, and registers of `lanes` numbers of a tile, at most.
-fn plan(geometry: &Convolution, lanes: usize) -> (Band, usize) {
-    let (rows, columns) = (geometry.rows, geometry.columns);
-    let bytes = |outputs| Band::new(rows, columns, outputs).len(geometry.in_channels).saturating_mul(size_of::<f32>());
-    // Halves until it fits or is a small tile: first the rows, then the columns of a single row.
-    let least = WIDE / 2 * lanes;
-    let is_large = |outputs: (usize, usize)| outputs.0 * outputs.1 > least && bytes(outputs) > BAND;
-    let mut outputs = (rows.output, columns.output);
-    while outputs.0 > 1 && is_large(outputs) {
-        outputs.0 = outputs.0.div_ceil(2);
-    }
-    while outputs.0 == 1 && is_large(outputs) {
-        outputs.1 = outputs.1.div_ceil(2).next_multiple_of(least).min(outputs.1 - 1);
-    }
-    let registers = (WIDE / 2..=WIDE).rev().find(|registers| read(geometry, outputs.1, registers * lanes) <= TILE);
-    (Band::new(rows, columns, outputs), registers.unwrap_or(WIDE / 2))
+/// How a convolution is cut.
+struct Plan {
+    band: Band,
+    /// Of a tile, at most.
+    registers: usize,
+    /// Input channels of a group whose taps are run through together, for all output channels.
+    block: usize,
+    /// Whether what these read under a tile stays in a first cache.
+    is_near: bool,
 }
 
-/// Bytes that all taps of an output channel read under a tile of `outputs`: these, and the rows of the kernel after them.
-fn read(geometry: &Convolution, width: usize, outputs: usize) -> usize {
-    let copies = geometry.in_channels / geometry.groups * geometry.columns.kernel;
-    let under = outputs.saturating_add((geometry.rows.kernel - 1).saturating_mul(width));
-    copies.saturating_mul(under).saturating_mul(size_of::<f32>())
+impl Plan {
+    /// With registers of `lanes` numbers; if it is to be `in_blocks`, input channels in as many as what they read under a tile
+    /// stays in a first cache, though sums are then read and written again for each.
+    fn of(geometry: &Convolution, lanes: usize, in_blocks: bool) -> Self {
+        let (rows, columns) = (geometry.rows, geometry.columns);
+        let bytes =
+            |outputs| Band::new(rows, columns, outputs).len(geometry.in_channels).saturating_mul(size_of::<f32>());
+        // Halves until it fits or is a small tile: first the rows, then the columns of a single row.
+        let least = WIDE / 2 * lanes;
+        let is_large = |outputs: (usize, usize)| outputs.0 * outputs.1 > least && bytes(outputs) > BAND;
+        let mut outputs = (rows.output, columns.output);
+        while outputs.0 > 1 && is_large(outputs) {
+            outputs.0 = outputs.0.div_ceil(2);
+        }
+        while outputs.0 == 1 && is_large(outputs) {
+            outputs.1 = outputs.1.div_ceil(2).next_multiple_of(least).min(outputs.1 - 1);
+        }
+        let in_group = geometry.in_channels / geometry.groups;
+        let read = |registers: usize| {
+            let under = (registers * lanes).min(outputs.0 * outputs.1) + (rows.kernel - 1) * outputs.1;
+            columns.kernel.saturating_mul(under).saturating_mul(size_of::<f32>())
+        };
+        let fits = |registers: &usize| in_group.saturating_mul(read(*registers)) <= TILE;
+        let (registers, most) = match (WIDE / 2..=WIDE).rev().find(fits) {
+            Some(registers) => (registers, in_group),
+            None if in_blocks => (WIDE, (TILE / read(WIDE)).max(1)),
+            None => (WIDE / 2, in_group),
+        };
+        // Blocks of one size.
+        let block = in_group.div_ceil(in_group.div_ceil(most));
+        let is_near = block.saturating_mul(read(registers)) <= TILE;
+        Self { band: Band::new(rows, columns, outputs), registers, block, is_near }
+    }
 }
 
 /// Equal tiles of a stretch of outputs.
@@ -323,13 +357,29 @@ impl OfBand<'_> {
         let base = self.band[from..].as_ptr();
         let last = count - (N - 1) * S::F32_LANES;
         let to = self.image.1 + self.corner.0 * shape.columns.output + self.corner.1 + from;
-        let mut start = if self.channels.start == 0 { 0 } else { self.all.ends[self.channels.start - 1] as usize };
-        for channel in self.channels.clone() {
-            let end = self.all.ends[channel] as usize;
-            let (taps, rest) = self.all.taps[start..end].as_chunks::<U>();
-            start = end;
+        let blocks = self.all.ends.len() / shape.out_channels;
+        for (block, channel) in (0..blocks).flat_map(|block| self.channels.clone().map(move |channel| (block, channel)))
+        {
+            let at = block * shape.out_channels + channel;
+            let start = if at == 0 { 0 } else { self.all.ends[at - 1] as usize };
+            let (taps, rest) = self.all.taps[start..self.all.ends[at] as usize].as_chunks::<U>();
+            let to = to + channel * plane;
+            assert!(to + count <= self.out.len, "outputs lie in their images");
             let mut side = [[simd.splat_f32s(0.0); N]; U];
-            if let Some(bias) = self.bias {
+            if block > 0 {
+                for (n, sum) in side[0].iter_mut().enumerate() {
+                    // SAFETY: `count` outputs from `to` on are within y, as asserted; no other task has them. Of the last
+                    // register those are read that count.
+                    unsafe {
+                        let y = self.out.y.add(to + n * S::F32_LANES);
+                        if n + 1 < N || last == S::F32_LANES {
+                            *sum = y.cast::<S::f32s>().read_unaligned();
+                        } else {
+                            std::ptr::copy_nonoverlapping(y, (&raw mut *sum).cast::<f32>(), last);
+                        }
+                    }
+                }
+            } else if let Some(bias) = self.bias {
                 side[0] = [simd.splat_f32s(bias[channel]); N];
             }
             let at = |n: usize, tap: &Tap| {
@@ -356,10 +406,8 @@ impl OfBand<'_> {
                     *sum = simd.add_f32s(*sum, *other);
                 }
             }
-            let to = to + channel * plane;
-            assert!(to + count <= self.out.len, "outputs lie in their images");
             for (n, sum) in sums.into_iter().enumerate() {
-                let sum = self.ending.of_vector(simd, sum);
+                let sum = if block + 1 == blocks { self.ending.of_vector(simd, sum) } else { sum };
                 // SAFETY: `count` outputs from `to` on are within y, as asserted; no other task has them. Of the last
                 // register those are stored that count.
                 unsafe {

@@ -61,7 +61,9 @@ struct Machine {
     /// Seconds of a non-zero of a convolution, and of each register that it is multiplied with: from a first cache, and from
     /// a second.
     tap: (f64, f64, f64),
-    /// The same of a linear layer with many rows of x.
+    /// Seconds to read and write a register of sums again.
+    again: f64,
+    /// What a non-zero takes of a linear layer with many rows of x, and each register of these.
     nonzero: (f64, f64),
 }
 
@@ -85,6 +87,7 @@ static AVX2: Machine = Machine {
     dense_convolution: 46e9,
     dense_short: 15e9,
     tap: (0.4e-9, 0.13e-9, 0.22e-9),
+    again: 1.6e-9,
     nonzero: (0.2e-9, 0.22e-9),
 };
 
@@ -98,6 +101,7 @@ static AVX512: Machine = Machine {
     dense_convolution: 49e9,
     dense_short: 15e9,
     tap: (0.6e-9, 0.23e-9, 0.38e-9),
+    again: 3.2e-9,
     nonzero: (0.1e-9, 0.16e-9),
 };
 
@@ -158,6 +162,12 @@ pub fn linear(shape: (usize, usize), batch: usize, nonzeros: usize, pattern: Pat
 /// For a convolution with `nonzeros` weights, anywhere. One that has no sparse form takes infinitely long in it.
 pub fn convolution(geometry: &Convolution, nonzeros: usize) -> Choice {
     here().convolution(geometry, nonzeros)
+}
+
+/// Whether the sparse form of a convolution is faster with its input channels in blocks.
+pub(super) fn pays_in_blocks(geometry: &Convolution, nonzeros: usize) -> bool {
+    let machine = here();
+    machine.tiled(geometry, nonzeros, true) < machine.tiled(geometry, nonzeros, false)
 }
 
 /// The density, in [0, 1], below which the sparse form of a linear layer is chosen.
@@ -349,12 +359,18 @@ impl Machine {
     }
 
     fn sparse_convolution(&self, geometry: &Convolution, nonzeros: usize) -> f64 {
-        let work = Work::of(geometry, if self.wide { 2 * LANES } else { LANES });
-        let (tiles, registers) = (work.tiles as f64, work.registers as f64);
-        let register = if work.is_far { self.tap.2 } else { self.tap.1 };
+        self.tiled(geometry, nonzeros, false).min(self.tiled(geometry, nonzeros, true))
+    }
+
+    /// The sparse form, with its input channels in blocks or not.
+    fn tiled(&self, geometry: &Convolution, nonzeros: usize, in_blocks: bool) -> f64 {
+        let work = Work::of(geometry, if self.wide { 2 * LANES } else { LANES }, in_blocks);
+        let (tiles, registers, channels) = (work.tiles as f64, work.registers as f64, geometry.out_channels as f64);
+        let register = if work.is_near { self.tap.1 } else { self.tap.2 };
         geometry.images as f64
             * (nonzeros as f64 * (tiles * self.tap.0 + registers * register)
-                + tiles * geometry.out_channels as f64 * CHANNEL
+                + tiles * channels * CHANNEL
+                + (work.blocks - 1) as f64 * registers * channels * self.again
                 + work.copied as f64 * COPY
                 + work.rows as f64 * ROW)
             + CALL
