@@ -291,7 +291,7 @@ struct Planes {
     len: usize,
 }
 
-// SAFETY: each task writes the outputs of its image, band and channels, which no other task has, and reads none.
+// SAFETY: each task reads and writes the outputs of its image, tiles and channels, which no other task has.
 unsafe impl Sync for Planes {}
 
 /// Some channels of some tiles of a band.
@@ -354,69 +354,109 @@ impl OfBand<'_> {
         let shape = &self.all.geometry;
         let plane = area(shape, |w| w.output);
         assert!(from + self.all.furthest + N * S::F32_LANES <= self.band.len(), "all taps read within the band");
-        let base = self.band[from..].as_ptr();
-        let last = count - (N - 1) * S::F32_LANES;
         let to = self.image.1 + self.corner.0 * shape.columns.output + self.corner.1 + from;
         let blocks = self.all.ends.len() / shape.out_channels;
-        for (block, channel) in (0..blocks).flat_map(|block| self.channels.clone().map(move |channel| (block, channel)))
-        {
-            let at = block * shape.out_channels + channel;
-            let start = if at == 0 { 0 } else { self.all.ends[at - 1] as usize };
-            let (taps, rest) = self.all.taps[start..self.all.ends[at] as usize].as_chunks::<U>();
-            let to = to + channel * plane;
-            assert!(to + count <= self.out.len, "outputs lie in their images");
-            let mut side = [[simd.splat_f32s(0.0); N]; U];
-            if block > 0 {
-                for (n, sum) in side[0].iter_mut().enumerate() {
-                    // SAFETY: `count` outputs from `to` on are within y, as asserted; no other task has them. Of the last
-                    // register those are read that count.
-                    unsafe {
-                        let y = self.out.y.add(to + n * S::F32_LANES);
-                        if n + 1 < N || last == S::F32_LANES {
-                            *sum = y.cast::<S::f32s>().read_unaligned();
-                        } else {
-                            std::ptr::copy_nonoverlapping(y, (&raw mut *sum).cast::<f32>(), last);
-                        }
+        for block in 0..blocks {
+            for channel in self.channels.clone() {
+                let to = to + channel * plane;
+                assert!(to + count <= self.out.len, "outputs lie in their images");
+                // SAFETY: `count` outputs from `to` on are within y, as asserted; no other task has them.
+                let y = unsafe { Row { start: self.out.y.add(to), count } };
+                let mut sums = if block > 0 {
+                    y.load(simd)
+                } else {
+                    [simd.splat_f32s(self.bias.map_or(0.0, |bias| bias[channel])); N]
+                };
+                self.add::<S, N, U>(simd, block * shape.out_channels + channel, from, &mut sums);
+                if block + 1 == blocks {
+                    for sum in &mut sums {
+                        *sum = self.ending.of_vector(simd, *sum);
                     }
                 }
-            } else if let Some(bias) = self.bias {
-                side[0] = [simd.splat_f32s(bias[channel]); N];
+                y.store::<S, N>(sums);
             }
-            let at = |n: usize, tap: &Tap| {
-                // SAFETY: the furthest tap of the last register ends within the band, as asserted above.
-                unsafe { base.add(tap.offset as usize + n * S::F32_LANES).cast::<S::f32s>().read_unaligned() }
-            };
-            for taps in taps {
-                for u in 0..U {
-                    let value = simd.splat_f32s(taps[u].value);
-                    for (n, sum) in side[u].iter_mut().enumerate() {
-                        *sum = simd.mul_add_e_f32s(value, at(n, &taps[u]), *sum);
-                    }
+        }
+    }
+
+    /// Adds the non-zeros of one block and channel; those of the last register read within the band.
+    #[inline(always)]
+    fn add<S: Simd, const N: usize, const U: usize>(&self, simd: S, taps: usize, from: usize, sums: &mut [S::f32s; N]) {
+        let start = if taps == 0 { 0 } else { self.all.ends[taps - 1] as usize };
+        let (taps, rest) = self.all.taps[start..self.all.ends[taps] as usize].as_chunks::<U>();
+        let band = self.band[from..].as_ptr();
+        let at = |n: usize, tap: &Tap| {
+            // SAFETY: the furthest tap of the last register ends within the band, as `tile` asserts.
+            unsafe { band.add(tap.offset as usize + n * S::F32_LANES).cast::<S::f32s>().read_unaligned() }
+        };
+        let mut side = [[simd.splat_f32s(0.0); N]; U];
+        side[0] = *sums;
+        for taps in taps {
+            for u in 0..U {
+                let value = simd.splat_f32s(taps[u].value);
+                for (n, sum) in side[u].iter_mut().enumerate() {
+                    *sum = simd.mul_add_e_f32s(value, at(n, &taps[u]), *sum);
                 }
             }
-            for tap in rest {
-                let value = simd.splat_f32s(tap.value);
-                for (n, sum) in side[0].iter_mut().enumerate() {
-                    *sum = simd.mul_add_e_f32s(value, at(n, tap), *sum);
+        }
+        for tap in rest {
+            let value = simd.splat_f32s(tap.value);
+            for (n, sum) in side[0].iter_mut().enumerate() {
+                *sum = simd.mul_add_e_f32s(value, at(n, tap), *sum);
+            }
+        }
+        *sums = side[0];
+        for other in &side[1..] {
+            for (sum, other) in sums.iter_mut().zip(other) {
+                *sum = simd.add_f32s(*sum, *other);
+            }
+        }
+    }
+}
+
+/// Outputs of one channel under a tile, which belong to one task.
+struct Row {
+    start: *mut f32,
+    count: usize,
+}
+
+impl Row {
+    /// How many numbers of the last of N registers are among them.
+    #[inline(always)]
+    fn last<S: Simd, const N: usize>(&self) -> usize {
+        self.count - (N - 1) * S::F32_LANES
+    }
+
+    /// N registers; 0 behind the last output.
+    #[inline(always)]
+    fn load<S: Simd, const N: usize>(&self, simd: S) -> [S::f32s; N] {
+        let mut registers = [simd.splat_f32s(0.0); N];
+        let last = self.last::<S, N>();
+        for (n, register) in registers.iter_mut().enumerate() {
+            // SAFETY: `count` numbers from `start` on can be read, and no more are.
+            unsafe {
+                let from = self.start.add(n * S::F32_LANES);
+                if n + 1 < N || last == S::F32_LANES {
+                    *register = from.cast::<S::f32s>().read_unaligned();
+                } else {
+                    std::ptr::copy_nonoverlapping(from, (&raw mut *register).cast::<f32>(), last);
                 }
             }
-            let mut sums = side[0];
-            for other in &side[1..] {
-                for (sum, other) in sums.iter_mut().zip(other) {
-                    *sum = simd.add_f32s(*sum, *other);
-                }
-            }
-            for (n, sum) in sums.into_iter().enumerate() {
-                let sum = if block + 1 == blocks { self.ending.of_vector(simd, sum) } else { sum };
-                // SAFETY: `count` outputs from `to` on are within y, as asserted; no other task has them. Of the last
-                // register those are stored that count.
-                unsafe {
-                    let to = self.out.y.add(to + n * S::F32_LANES);
-                    if n + 1 < N || last == S::F32_LANES {
-                        to.cast::<S::f32s>().write_unaligned(sum);
-                    } else {
-                        std::ptr::copy_nonoverlapping((&raw const sum).cast::<f32>(), to, last);
-                    }
+        }
+        registers
+    }
+
+    /// The first `count` numbers of N registers.
+    #[inline(always)]
+    fn store<S: Simd, const N: usize>(&self, registers: [S::f32s; N]) {
+        let last = self.last::<S, N>();
+        for (n, register) in registers.into_iter().enumerate() {
+            // SAFETY: `count` numbers from `start` on can be written, and no more are.
+            unsafe {
+                let to = self.start.add(n * S::F32_LANES);
+                if n + 1 < N || last == S::F32_LANES {
+                    to.cast::<S::f32s>().write_unaligned(register);
+                } else {
+                    std::ptr::copy_nonoverlapping((&raw const register).cast::<f32>(), to, last);
                 }
             }
         }
