@@ -100,6 +100,7 @@ impl Band {
                     } else {
                         let pitch = rows.stride * columns.input;
                         for (row, band) in inside.chunks_exact_mut(width).enumerate() {
+                            across.pad(band);
                             across.copy(&image[row * pitch..], band);
                         }
                     }

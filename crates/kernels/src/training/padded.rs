@@ -46,7 +46,7 @@ impl Padded {
         (channel * self.height + y) * self.pitch() + x % self.columns.stride * self.phase + x / self.columns.stride
     }
 
-    /// Copies channels `[channels, height, width]` into `padded`, with zeros around them.
+    /// Copies channels `[channels, height, width]` into `padded`, which keeps its zeros around them.
     #[inline(always)]
     pub fn fill(&self, image: &[f32], padded: &mut [f32]) {
         let (height, width) = (self.rows.input, self.columns.input);

@@ -8,7 +8,7 @@ use crate::window::Window;
 /// Numbers that are copied at a time.
 const STEP: usize = 8;
 /// Numbers for whose copy a call is worth it.
-const LONG: usize = 64;
+const LONG: usize = 16;
 
 /// What a stretch of places reads: so many zeros, so many inputs, one in `stride`, and zeros again.
 #[derive(Debug, Clone, Copy)]
@@ -41,11 +41,16 @@ impl Stretch {
         }
     }
 
-    /// One row; `row` may go on behind it, which lets more of it be copied in whole steps.
+    /// Sets the zeros of one row.
     #[inline(always)]
-    pub fn copy(self, row: &[f32], to: &mut [f32]) {
+    pub fn pad(self, to: &mut [f32]) {
         zero(&mut to[..self.before]);
         zero(&mut to[self.before + self.count..]);
+    }
+
+    /// Copies the inputs of one row; `row` may go on behind it, which lets more of it be copied in whole steps.
+    #[inline(always)]
+    pub fn copy(self, row: &[f32], to: &mut [f32]) {
         let (from, to) = (&row[self.start..], &mut to[self.before..][..self.count]);
         // What is left of a row behind its last whole step is the end of a step that begins earlier.
         match self.stride {
