@@ -4,7 +4,7 @@
 //! speak this: first a greeting, then an answer to each request; an answer with the field `error` is a refusal.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
@@ -34,12 +34,7 @@ impl Server {
     /// Why it is not there, in one line for people.
     pub fn start<G: DeserializeOwned>(mut command: Command) -> Result<(Self, G), String> {
         let program = command.get_program().to_string_lossy().into_owned();
-        if let Some(script) = command.get_args().next().map(Path::new)
-            && script.extension().is_some_and(|extension| extension == "py")
-            && !script.is_file()
-        {
-            return Err(format!("{} is not here: run this in the repository, or give --script", script.display()));
-        }
+        let script = command.get_args().next().map(PathBuf::from);
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let mut child = child.map_err(|error| format!("{program}: {error}"))?;
         let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
@@ -55,7 +50,12 @@ impl Server {
         });
         let server = Self { program, child, requests, answers: heard };
         let greeting = server.line().and_then(|line| serde_json::from_str(&line).ok().ok_or_else(String::new));
-        let greeting = greeting.map_err(|_| format!("{}: does not answer as a peer", server.program))?;
+        let greeting = greeting.map_err(|_| match script {
+            Some(script) if script.extension().is_some_and(|py| py == "py") && !script.is_file() => {
+                format!("{} is not here: run this in the repository, or give --script", script.display())
+            }
+            _ => format!("{}: does not answer as a peer", server.program),
+        })?;
         Ok((server, greeting))
     }
 
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(found, Err("sh: does not answer as a peer".into()));
         let absent = Server::start::<Value>(Command::new("/no/such/program")).map(|_| ());
         assert!(absent.is_err_and(|why| why.starts_with("/no/such/program: ")));
-        let mut python = Command::new("python3");
+        let mut python = Command::new("sh");
         python.arg("no/such/script.py");
         let absent = Server::start::<Value>(python).map(|_| ());
         assert!(absent.is_err_and(|why| why.starts_with("no/such/script.py is not here")));

@@ -55,15 +55,11 @@ impl Stretch {
         // What is left of a row behind its last whole step is the end of a step that begins earlier.
         match self.stride {
             1 if to.len() >= LONG => to.copy_from_slice(&from[..to.len()]),
-            1 => steps(to, |at, to| Some(*to = *from.get(at..)?.first_chunk()?), |at| from[at]),
-            2 => steps(
-                to,
-                |at, to| {
-                    let pairs: &[f32; 2 * STEP] = from.get(2 * at..)?.first_chunk()?;
-                    Some(*to = std::array::from_fn(|i| pairs[2 * i]))
-                },
-                |at| from[2 * at],
-            ),
+            1 => steps(to, |at| from.get(at..)?.first_chunk().copied(), |at| from[at]),
+            2 => {
+                let halves = |pairs: &[f32; 2 * STEP]| std::array::from_fn(|i| pairs[2 * i]);
+                steps(to, |at| from.get(2 * at..)?.first_chunk().map(halves), |at| from[2 * at]);
+            }
             stride => to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from),
         }
     }
@@ -71,14 +67,13 @@ impl Stretch {
 
 /// Sets all numbers, [`STEP`] from a place on at a time while that can be had, then `one` by one.
 #[inline(always)]
-fn steps(to: &mut [f32], step: impl Fn(usize, &mut [f32; STEP]) -> Option<()>, one: impl Fn(usize) -> f32) {
+fn steps(to: &mut [f32], step: impl Fn(usize) -> Option<[f32; STEP]>, one: impl Fn(usize) -> f32) {
     let mut done = 0;
     while done < to.len() {
         let at = done.min(to.len().saturating_sub(STEP));
-        match to[at..].first_chunk_mut().and_then(|to| step(at, to)) {
-            Some(()) => done = at + STEP,
-            None => break,
-        }
+        let (Some(to), Some(numbers)) = (to[at..].first_chunk_mut(), step(at)) else { break };
+        *to = numbers;
+        done = at + STEP;
     }
     for (at, to) in to.iter_mut().enumerate().skip(done) {
         *to = one(at);
