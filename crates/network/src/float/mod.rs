@@ -127,7 +127,7 @@ pub struct Layer {
     pub kernel: Kernel,
     /// Predicted seconds of the dense kernel, on one thread ([`tersor_kernels::sparse::cost`]).
     pub dense_seconds: f64,
-    /// Predicted seconds of the sparse kernel, on one thread too.
+    /// Predicted seconds of the sparse kernel, on one thread too; infinite (null as JSON) where there is none.
     pub sparse_seconds: f64,
     /// The density, in [0, 1], below which the cost model takes the sparse kernel for a layer of this shape, if its weights
     /// lie anywhere.
