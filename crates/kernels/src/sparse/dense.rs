@@ -3,13 +3,14 @@
 //! A linear layer for one row of x reads its matrix once, four rows at a time, as fast as memory gives it (on Zen 3 one
 //! row at a time reaches three quarters of that). More rows share what is read; from eight on it is a product of matrices.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::ending::Ending;
 use crate::training::convolution::Convolution;
 use crate::training::depthwise::Depthwise;
 use crate::training::function::vectors;
+use crate::training::lanes::dispatch_half;
 use crate::training::matrix::{Out, Threads, View, product};
 
 /// Outputs that one task takes.
@@ -46,10 +47,10 @@ pub fn linear(
         if few == 1 && outputs * inputs >= WORTH_THREADS && rayon::current_num_threads() > 1 {
             y.par_chunks_mut(PART).enumerate().for_each(|(part, y)| {
                 let weights = &weights[part * PART * inputs..][..y.len() * inputs];
-                Arch::new().dispatch(Rows { x, weights, inputs, y });
+                dispatch_half(Rows { x, weights, inputs, y });
             });
         } else {
-            Arch::new().dispatch(Rows { x, weights, inputs, y });
+            dispatch_half(Rows { x, weights, inputs, y });
         }
     }
     if inputs == 0 {

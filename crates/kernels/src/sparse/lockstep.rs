@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::aligned::Aligned;
 use super::nonzeros::NonZeros;
 use super::windows::{Windows, is_wide};
 
@@ -19,7 +20,7 @@ pub(super) type Wide = Lockstep<16, 8>;
 pub(super) struct Lockstep<const ROWS: usize, const CODE: usize> {
     windows: Windows<ROWS, ROWS, CODE>,
     /// Per step and lane.
-    values: Vec<[f32; ROWS]>,
+    values: Aligned<ROWS>,
 }
 
 impl<const ROWS: usize, const CODE: usize> Lockstep<ROWS, CODE> {
@@ -29,7 +30,7 @@ impl<const ROWS: usize, const CODE: usize> Lockstep<ROWS, CODE> {
     pub fn pack(rows: &NonZeros) -> Self {
         let mut values = Vec::new();
         let windows = Windows::pack(rows, |taken| values.push(taken.map(Option::unwrap_or_default)));
-        Self { windows, values }
+        Self { windows, values: Aligned::from(&*values) }
     }
 
     /// How many inputs are read.

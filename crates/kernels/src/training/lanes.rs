@@ -5,18 +5,21 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+/// Runs a kernel with vectors of 32 bytes at most.
+#[inline(always)]
+pub fn dispatch_half<K: WithSimd>(kernel: K) -> K::Output {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(half) = pulp::x86::V3::try_new() {
+        return Simd::vectorize(half, kernel);
+    }
+    Arch::new().dispatch(kernel)
+}
+
 /// Runs a kernel with the widest vectors of which a row of so many numbers fills one. (Rows of 8 fill half a vector of AVX-512:
 /// a convolution of 8 x 8 pixels takes half the time with those of AVX2.)
 #[inline(always)]
 pub fn dispatch_for_rows<K: WithSimd>(columns: usize, kernel: K) -> K::Output {
-    #[cfg(target_arch = "x86_64")]
-    if (8..16).contains(&columns)
-        && let Some(half) = pulp::x86::V3::try_new()
-    {
-        return Simd::vectorize(half, kernel);
-    }
-    let _ = columns;
-    Arch::new().dispatch(kernel)
+    if (8..16).contains(&columns) { dispatch_half(kernel) } else { Arch::new().dispatch(kernel) }
 }
 
 /// x = f(x).

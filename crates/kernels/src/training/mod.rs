@@ -30,7 +30,7 @@ pub mod attention;
 pub mod convolution;
 pub mod depthwise;
 pub mod function;
-mod lanes;
+pub(crate) mod lanes;
 pub mod lstm;
 pub mod matrix;
 pub mod norm;
