@@ -32,6 +32,21 @@ impl Lines {
     }
 }
 
+impl From<&[f32]> for Lines {
+    fn from(numbers: &[f32]) -> Self {
+        let mut lines = Self::new(numbers.len());
+        lines.copy_from_slice(numbers);
+        lines
+    }
+}
+
+/// Other memory may begin elsewhere on its first line.
+impl Clone for Lines {
+    fn clone(&self) -> Self {
+        Self::from(&**self)
+    }
+}
+
 impl Deref for Lines {
     type Target = [f32];
 

@@ -629,6 +629,18 @@ mod tests {
     }
 
     #[test]
+    fn many_channels_come_in_blocks_where_there_are_non_zeros_enough() {
+        let window = Window::new(32, 3, 1, 1, Padding::Same).unwrap();
+        let blocks = |channels, density| {
+            let (in_channels, out_channels) = (channels, channels);
+            let c = Convolution { images: 1, in_channels, out_channels, groups: 1, rows: window, columns: window };
+            SparseConvolution::pack(&pruned(&c, density, 0, 3), &c).ends.len() / channels
+        };
+        assert!(blocks(64, 0.5) > 1);
+        assert_eq!((blocks(64, 0.01), blocks(8, 0.5)), (1, 1));
+    }
+
+    #[test]
     fn equal_to_the_bit_on_any_number_of_threads() {
         for (channels, side, kernel, stride) in [(64, 32, 3, 1), (256, 28, 1, 1), (32, 33, 3, 2), (16, 8, 3, 1)] {
             let window = Window::new(side, kernel, stride, 1, Padding::Same).unwrap();

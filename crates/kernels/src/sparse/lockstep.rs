@@ -6,9 +6,9 @@
 
 use std::ops::Range;
 
-use super::aligned::Aligned;
 use super::nonzeros::NonZeros;
 use super::windows::{Windows, is_wide};
+use crate::attention::memory::Lines;
 
 /// Eight rows and windows of eight inputs, a place in 3 bits of 4 bytes: a register of AVX2.
 pub(super) type Narrow = Lockstep<8, 4>;
@@ -19,8 +19,8 @@ pub(super) type Wide = Lockstep<16, 8>;
 #[derive(Debug, Clone)]
 pub(super) struct Lockstep<const ROWS: usize, const CODE: usize> {
     windows: Windows<ROWS, ROWS, CODE>,
-    /// Per step and lane.
-    values: Aligned<ROWS>,
+    /// Per step and lane; on cache lines, since a vector that lies on two takes two loads.
+    values: Lines,
 }
 
 impl<const ROWS: usize, const CODE: usize> Lockstep<ROWS, CODE> {
@@ -29,8 +29,13 @@ impl<const ROWS: usize, const CODE: usize> Lockstep<ROWS, CODE> {
 
     pub fn pack(rows: &NonZeros) -> Self {
         let mut values = Vec::new();
-        let windows = Windows::pack(rows, |taken| values.push(taken.map(Option::unwrap_or_default)));
-        Self { windows, values: Aligned::from(&*values) }
+        let windows = Windows::pack(rows, |taken: [_; ROWS]| values.extend(taken.map(Option::unwrap_or_default)));
+        Self { windows, values: Lines::from(&*values) }
+    }
+
+    /// Step by step.
+    fn values(&self) -> &[[f32; ROWS]] {
+        self.values.as_chunks().0
     }
 
     /// How many inputs are read.
@@ -46,7 +51,7 @@ impl<const ROWS: usize, const CODE: usize> Lockstep<ROWS, CODE> {
     pub fn each(&self, mut f: impl FnMut(usize, usize, f32)) {
         for group in 0..self.windows.groups() {
             for step in self.windows.steps_of(group) {
-                let values = self.values[step].iter().enumerate();
+                let values = self.values()[step].iter().enumerate();
                 for (lane, &value) in values.filter(|(_, value)| **value != 0.0) {
                     f(self.windows.row(group, lane), self.windows.column(step, lane), value);
                 }
@@ -66,7 +71,7 @@ impl<const ROWS: usize, const CODE: usize> Lockstep<ROWS, CODE> {
     fn sums_plain(&self, steps: Range<usize>, x: &[f32]) -> [f32; ROWS] {
         let mut sums = [0.0; ROWS];
         for step in steps {
-            for (lane, (sum, value)) in sums.iter_mut().zip(&self.values[step]).enumerate() {
+            for (lane, (sum, value)) in sums.iter_mut().zip(&self.values()[step]).enumerate() {
                 *sum += value * x[self.windows.column(step, lane)];
             }
         }
@@ -126,7 +131,7 @@ impl Narrow {
         };
         let (starts, starts_rest) = self.windows.starts[steps.clone()].as_chunks::<SIDE>();
         let (codes, codes_rest) = self.windows.codes[steps.clone()].as_chunks::<SIDE>();
-        let (values, values_rest) = self.values[steps].as_chunks::<SIDE>();
+        let (values, values_rest) = self.values()[steps].as_chunks::<SIDE>();
         let mut sums = [_mm256_setzero_ps(); SIDE];
         for ((starts, codes), values) in starts.iter().zip(codes).zip(values) {
             for i in 0..SIDE {
@@ -165,7 +170,7 @@ impl Wide {
         };
         let (starts, starts_rest) = self.windows.starts[steps.clone()].as_chunks::<SIDE>();
         let (codes, codes_rest) = self.windows.codes[steps.clone()].as_chunks::<SIDE>();
-        let (values, values_rest) = self.values[steps].as_chunks::<SIDE>();
+        let (values, values_rest) = self.values()[steps].as_chunks::<SIDE>();
         let mut sums = [_mm512_setzero_ps(); SIDE];
         for ((starts, codes), values) in starts.iter().zip(codes).zip(values) {
             for i in 0..SIDE {
@@ -199,6 +204,16 @@ mod tests {
             let steps = packed.windows.steps_of(group);
             let (a, b) = (packed.sums(steps.clone(), &x), packed.sums_plain(steps, &x));
             assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4));
+        }
+    }
+
+    #[test]
+    fn values_begin_on_a_cache_line_also_those_of_a_copy() {
+        let packed = Wide::pack(&NonZeros::of(&[1.0; 20 * 40], 20, 40));
+        let copies: Vec<_> = (0..5).map(|_| packed.clone()).collect();
+        for layout in copies.iter().chain([&packed]) {
+            assert_eq!(layout.values().as_ptr() as usize % 64, 0);
+            assert_eq!(layout.values(), packed.values());
         }
     }
 

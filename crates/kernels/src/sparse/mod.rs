@@ -36,12 +36,10 @@
 //! | `batch` | many rows at once |
 //! | `band` | part of an image with its padding |
 //! | `nonzeros` | what layouts are packed from |
-//! | `aligned` | numbers that begin on a cache line |
 //! | `ending` | bias, ReLU, ReLU6 |
 //! | `transpose` | squares turned in registers |
 //! | `scratch` | memory that threads keep |
 
-mod aligned;
 mod band;
 mod batch;
 mod blocks;

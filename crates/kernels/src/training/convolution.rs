@@ -9,10 +9,11 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::correlation::{CHANNELS, Correlate};
 use super::function::vectors;
 use super::lanes::dispatch_for_rows;
 use super::padded::Padded;
-use super::tile::{ROWS, VECTORS, block, by_rows, outer, outer_in_image, outer_of_image};
+use super::tile::{ROWS, VECTORS, block, by_rows, outer, outer_of_image};
 use crate::window::Window;
 
 /// Steps of the reduction for which a panel is gathered: with 24 columns of f32 it is 24 kB, and stays in L1.
@@ -58,11 +59,11 @@ impl Convolution {
         self.out_channels * self.in_group() * self.taps()
     }
 
-    fn in_plane(&self) -> usize {
+    pub(super) fn in_plane(&self) -> usize {
         self.rows.input * self.columns.input
     }
 
-    fn out_plane(&self) -> usize {
+    pub(super) fn out_plane(&self) -> usize {
         self.rows.output * self.columns.output
     }
 
@@ -70,11 +71,11 @@ impl Convolution {
         self.rows.kernel * self.columns.kernel
     }
 
-    fn in_group(&self) -> usize {
+    pub(super) fn in_group(&self) -> usize {
         self.in_channels / self.groups
     }
 
-    fn out_group(&self) -> usize {
+    pub(super) fn out_group(&self) -> usize {
         self.out_channels / self.groups
     }
 
@@ -169,7 +170,8 @@ impl Convolution {
             .par_chunks(input_part.max(1))
             .zip(output_gradient.par_chunks(output_part.max(1)))
             .map(|(input, output_gradient)| {
-                let mut transposed = vec![0.0; self.groups * offsets.len() * self.out_group().next_multiple_of(COPY)];
+                let mut transposed =
+                    vec![0.0; self.groups * offsets.len() * self.out_group().next_multiple_of(CHANNELS)];
                 arch.dispatch(Correlate {
                     shape: self,
                     padded,
@@ -187,7 +189,7 @@ impl Convolution {
         });
         let Some(transposed) = transposed else { return weights_gradient.fill(0.0) };
         let (reduction, out_group) = (offsets.len(), self.out_group());
-        let pitch = out_group.next_multiple_of(COPY);
+        let pitch = out_group.next_multiple_of(CHANNELS);
         for (o, gradient) in weights_gradient.chunks_exact_mut(reduction.max(1)).enumerate() {
             let column = &transposed[o / out_group * reduction * pitch + o % out_group..];
             for (gradient, sum) in gradient.iter_mut().zip(column.iter().step_by(pitch)) {
@@ -278,7 +280,8 @@ pub(super) fn reach(residues: &[Residue], input: usize) -> Window {
     Window { kernel, stride: 1, dilation: 1, before: least.unsigned_abs(), input, output }
 }
 
-/// How many channels one task gives: all, unless there are few tasks; then each part that has a thread reads the image for itself.
+/// How many channels one task gives: all, unless there are few tasks; then each part that has a thread reads the image for
+/// itself.
 fn part(tasks: usize, channels: usize) -> usize {
     let parts = if tasks < PARTS { PARTS / tasks.max(1) } else { 1 };
     channels.div_ceil(parts).next_multiple_of(ROWS).min(channels).max(1)
@@ -619,118 +622,6 @@ fn store(pass: &Pass, pixel: usize, sums: &[f32], plane: &mut [f32]) {
         column += 1;
         if column == pass.columns {
             (row, column) = (row + 1, 0);
-        }
-    }
-}
-
-/// The gradient of the weights over some images, transposed: `[group][reduction][out channels, to a multiple of 8]`.
-struct Correlate<'a> {
-    shape: &'a Convolution,
-    padded: Padded,
-    offsets: &'a [usize],
-    input: &'a [f32],
-    output_gradient: &'a [f32],
-    sums: &'a mut [f32],
-}
-
-impl WithSimd for Correlate<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { shape, padded, offsets, input, output_gradient, sums } = self;
-        let (in_plane, out_plane) = (shape.in_plane(), shape.out_plane());
-        let (in_group, out_group) = (shape.in_group(), shape.out_group());
-        let lanes = S::F32_LANES;
-        let pitch = out_group.next_multiple_of(COPY);
-        let mut image = vec![0.0; padded.len(in_group)];
-        let mut columns = vec![0.0; out_plane * VECTORS * lanes];
-        let groups = input.chunks_exact(in_group * in_plane).zip(output_gradient.chunks_exact(out_group * out_plane));
-        for (group, (input, gradient)) in groups.enumerate() {
-            padded.fill(input, &mut image);
-            let sums = &mut sums[group % shape.groups * offsets.len() * pitch..][..offsets.len() * pitch];
-            let mut channel = 0;
-            while channel < out_group {
-                let vectors = (out_group - channel).div_ceil(lanes).min(VECTORS);
-                let count = (vectors * lanes).min(out_group - channel);
-                let columns = &mut columns[..out_plane * vectors * lanes];
-                transpose(&gradient[channel * out_plane..][..count * out_plane], out_plane, vectors * lanes, columns);
-                let tile = Tile {
-                    image: (&image, padded.row(), shape.columns.output),
-                    offsets,
-                    columns,
-                    sums: &mut *sums,
-                    pitch,
-                    channels: channel..channel + count,
-                };
-                match vectors {
-                    1 => tile.add::<S, 12, 1>(simd),
-                    _ => tile.add::<S, 6, VECTORS>(simd),
-                }
-                channel += count;
-            }
-        }
-    }
-}
-
-/// Some channels of the weights' gradient over one image.
-struct Tile<'a> {
-    image: (&'a [f32], usize, usize),
-    offsets: &'a [usize],
-    columns: &'a [f32],
-    sums: &'a mut [f32],
-    pitch: usize,
-    channels: std::ops::Range<usize>,
-}
-
-impl Tile<'_> {
-    #[inline(always)]
-    fn add<S: Simd, const M: usize, const N: usize>(self, simd: S) {
-        for (block, offsets) in self.offsets.chunks(M).enumerate() {
-            // A short last block computes its last row again, and forgets it.
-            let mut starts = [0; M];
-            for i in 0..M {
-                starts[i] = offsets[i.min(offsets.len() - 1)];
-            }
-            let mut tile = [[simd.splat_f32s(0.0); N]; M];
-            outer_in_image(simd, self.image, &starts, self.columns, &mut tile);
-            for (i, sums) in tile.iter().take(offsets.len()).enumerate() {
-                let sums: &[f32] = pulp::bytemuck::cast_slice(sums);
-                let to = &mut self.sums[(block * M + i) * self.pitch..][self.channels.clone()];
-                let sums = &sums[..to.len()];
-                for n in 0..to.len() {
-                    to[n] += sums[n];
-                }
-            }
-        }
-    }
-}
-
-/// `[channels][pixels]` to `[pixels][width]`; columns without a channel are left as they are.
-#[inline(always)]
-fn transpose(planes: &[f32], pixels: usize, width: usize, columns: &mut [f32]) {
-    /// Sides of the squares that are turned in registers.
-    const SIDE: usize = 8;
-    let channels = planes.len() / pixels;
-    let whole = if pixels.is_multiple_of(SIDE) { channels / SIDE * SIDE } else { 0 };
-    for channel in (0..whole).step_by(SIDE) {
-        for pixel in (0..pixels).step_by(SIDE) {
-            let mut square = [[0.0; SIDE]; SIDE];
-            for i in 0..SIDE {
-                square[i].copy_from_slice(&planes[(channel + i) * pixels + pixel..][..SIDE]);
-            }
-            for j in 0..SIDE {
-                let mut column = [0.0; SIDE];
-                for i in 0..SIDE {
-                    column[i] = square[i][j];
-                }
-                columns[(pixel + j) * width + channel..][..SIDE].copy_from_slice(&column);
-            }
-        }
-    }
-    for channel in whole..channels {
-        for pixel in 0..pixels {
-            columns[pixel * width + channel] = planes[channel * pixels + pixel];
         }
     }
 }

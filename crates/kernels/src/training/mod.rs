@@ -7,6 +7,7 @@
 //! | file | idea |
 //! | --- | --- |
 //! | [`convolution`] | 2-d (and so 1-d) convolution, grouped and depthwise, and both its gradients |
+//! | `correlation` | the gradient of its weights |
 //! | [`padded`] | one image with its padding, laid out so that every tap of a strided window reads a contiguous row |
 //! | [`tile`] | the register tiles under convolution |
 //! | [`depthwise`] | convolution of each channel by itself |
@@ -28,6 +29,7 @@
 pub mod activation;
 pub mod attention;
 pub mod convolution;
+mod correlation;
 pub mod depthwise;
 pub mod function;
 pub(crate) mod lanes;
